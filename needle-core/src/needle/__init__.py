@@ -1,0 +1,365 @@
+"""Needle: a deep learning framework whose devices are plug-ins.
+
+    import needle as ndl
+
+    x = ndl.randn(3, 4, requires_grad=True)
+    loss = (x @ x.T).square().mean()
+    loss.backward()
+    x.grad
+
+Devices are functions of this module: `ndl.cpu()`, `ndl.cuda(1)`, or whatever is installed; see `ndl.devices()`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from needle import composed as _composed  # noqa: F401  fills dispatch with the composed defaults
+from needle import init, observe, ops
+from needle.device import (
+    Device,
+)
+from needle.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+    uint8,
+)
+from needle.errors import (
+    BackendError,
+    DataError,
+    DeviceError,
+    DTypeError,
+    GraphError,
+    IndexRangeError,
+    KernelError,
+    NeedleError,
+    OutOfMemoryError,
+    ShapeError,
+    UnsupportedError,
+)
+from needle.fallback import (
+    FallbackWarning,
+    fallbacks,
+    reset_fallbacks,
+    set_fallback,
+)
+from needle.functions import (
+    abs,
+    add,
+    all,
+    any,
+    argmax,
+    argmin,
+    as_tensor,
+    atan2,
+    bitwise_and,
+    bitwise_left_shift,
+    bitwise_not,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    broadcast_tensors,
+    broadcast_to,
+    ceil,
+    clip,
+    concatenate,
+    cos,
+    cross_entropy,
+    cumsum,
+    divide,
+    equal,
+    erf,
+    exp,
+    expand_dims,
+    expm1,
+    flip,
+    floor,
+    floor_divide,
+    gather,
+    grad,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    linear,
+    log,
+    log1p,
+    log_softmax,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    logsumexp,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    permute,
+    power,
+    prod,
+    reciprocal,
+    relu,
+    remainder,
+    reshape,
+    round,
+    rsqrt,
+    scatter_add,
+    sigmoid,
+    sign,
+    sin,
+    softmax,
+    split,
+    sqrt,
+    square,
+    squeeze,
+    stack,
+    std,
+    subtract,
+    sum,
+    tanh,
+    trunc,
+    value_and_grad,
+    var,
+    where,
+)
+from needle.graph import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+)
+from needle.init import (
+    arange,
+    empty,
+    eye,
+    full,
+    linspace,
+    one_hot,
+    ones,
+    ones_like,
+    rand,
+    randb,
+    randn,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from needle.ndarray import (
+    NDArray,
+    from_dlpack,
+)
+from needle.random import (
+    Generator,
+    manual_seed,
+)
+from needle.registry import (
+    default_device,
+    device,
+    devices,
+    use_device,
+)
+from needle.registry import registry as _registry
+from needle.tensor import (
+    Tensor,
+)
+
+if TYPE_CHECKING:
+    from needle import data as data
+    from needle import nn as nn
+    from needle import optim as optim
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "DType",
+    "DTypeError",
+    "DataError",
+    "Device",
+    "DeviceError",
+    "FallbackWarning",
+    "Generator",
+    "GraphError",
+    "IndexRangeError",
+    "KernelError",
+    "NDArray",
+    "NeedleError",
+    "OutOfMemoryError",
+    "ShapeError",
+    "Tensor",
+    "UnsupportedError",
+    "abs",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "as_tensor",
+    "atan2",
+    "bfloat16",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "bool_",
+    "broadcast_tensors",
+    "broadcast_to",
+    "ceil",
+    "clip",
+    "concatenate",
+    "cos",
+    "cross_entropy",
+    "cumsum",
+    "default_device",
+    "device",
+    "devices",
+    "divide",
+    "empty",
+    "enable_grad",
+    "equal",
+    "erf",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "fallbacks",
+    "flip",
+    "float16",
+    "float32",
+    "float64",
+    "floor",
+    "floor_divide",
+    "from_dlpack",
+    "full",
+    "gather",
+    "grad",
+    "greater",
+    "greater_equal",
+    "init",
+    "int8",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "linear",
+    "linspace",
+    "log",
+    "log1p",
+    "log_softmax",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logsumexp",
+    "manual_seed",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "multiply",
+    "negative",
+    "no_grad",
+    "not_equal",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "ops",
+    "permute",
+    "power",
+    "prod",
+    "rand",
+    "randb",
+    "randn",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "reset_fallbacks",
+    "reshape",
+    "round",
+    "rsqrt",
+    "scatter_add",
+    "set_fallback",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softmax",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "tanh",
+    "tensor",
+    "trunc",
+    "uint8",
+    "use_device",
+    "value_and_grad",
+    "var",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
+_FORWARDED = ("nn", "optim", "data")  # modules of needle-nn
+
+
+def _device_function(name: str) -> Callable[[int], Device]:
+    def function(index: int = 0) -> Device:
+        return _registry.device(name, index)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Device `index` of the backend '{name}'."
+    return function
+
+
+def __getattr__(name: str) -> Any:
+    """`needle.nn` and its like on first use, and a function for each installed backend."""
+    if name in _FORWARDED:
+        try:
+            return import_module(f"needle.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != "needle_nn":
+                raise
+            raise AttributeError(str(error)) from error
+    if not name.startswith("_"):
+        if name in _registry.names():
+            return globals().setdefault(name, _device_function(name))
+        installed = ", ".join(_registry.names())
+        raise AttributeError(
+            f"module 'needle' has no attribute '{name}', and no such device is installed (there are {installed}); "
+            f"if it is a device: pip install needle-backend-{name}"
+        )
+    raise AttributeError(f"module 'needle' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_FORWARDED, *_registry.names()})
+
+
+observe.from_environment()

@@ -1,0 +1,76 @@
+"""Reverse mode: cotangents travel from a result back to what it was computed from.
+
+The ordinary pass runs gradient rules on NDArrays: nothing is recorded, and what a node holds is freed as soon as it
+has been used. With `create_graph` the same rules run on Tensors, which records them, so that the gradients can be
+differentiated again. The two differ only in `wrap`, which makes the value that a rule is given.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from needle.errors import GraphError
+from needle.graph import Node, Parent, topological_order
+from needle.op import Spec
+
+Wrap: TypeAlias = Callable[[Any, Parent], Any]
+
+
+def propagate(
+    root: Node, cotangent: Any, *, keep: bool, wrap: Wrap | None, wanted: Iterable[Any] = ()
+) -> dict[Any, Any]:
+    """The cotangents of all leaves behind `root`, or of the nodes and leaves in `wanted` alone.
+
+    `keep` leaves the graph as it was for another pass.
+    """
+    targets = set(wanted)
+    order = topological_order(root)
+    useful = _leading_to(targets, order) if targets else None
+    cotangents: dict[Any, Any] = {root: cotangent}
+    found: dict[Any, Any] = {}
+    for node in reversed(order):
+        g = cotangents.pop(node, None)
+        if g is None:
+            continue
+        if node in targets:
+            found[node] = g
+        if useful is not None and node not in useful:
+            continue
+        _check_alive(node)
+        for parent, entry in zip(node.parents, _rule(node, g, wrap), strict=True):
+            if parent is None or entry is None:
+                continue
+            if useful is not None and parent not in useful and parent not in targets:
+                continue
+            value = entry() if callable(entry) else entry
+            into = cotangents if isinstance(parent, Node) else found
+            before = into.get(parent)
+            into[parent] = value if before is None else before + value
+        if not keep:
+            node.release()
+    return found
+
+
+def _rule(node: Node, g: Any, wrap: Wrap | None) -> tuple[Any, ...]:
+    """The cotangents of a node's inputs, by its op's rule."""
+    if wrap is None:
+        return node.op.vjp(g, node.result, *node.inputs)  # type: ignore[return-value]
+    inputs = [x if isinstance(x, Spec) else wrap(x, p) for x, p in zip(node.inputs, node.parents, strict=True)]
+    result = node.result if isinstance(node.result, Spec) else wrap(node.result, node)
+    return node.op.vjp(g, result, *inputs)  # type: ignore[return-value]
+
+
+def _leading_to(targets: set[Any], order: list[Node]) -> set[Node]:
+    """The nodes that have a target among what they were computed from."""
+    leading: set[Node] = set()
+    for node in order:
+        if any(parent in targets or parent in leading for parent in node.parents if parent is not None):
+            leading.add(node)
+    return leading
+
+
+def _check_alive(node: Node) -> None:
+    if node.released:
+        raise GraphError(
+            f"backward: the graph behind {node.op.name} was freed by an earlier backward pass; "
+            "pass retain_graph=True to that one"
+        )

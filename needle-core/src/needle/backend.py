@@ -1,0 +1,282 @@
+"""The backend protocol, version 1: what a device must offer, method by method.
+
+A backend is one object per device. Four memory functions make it work at all; six kernels make it a device
+of its own; everything further is optional and is composed from those by core where it is missing. A method that
+a backend does not override is not native: core composes it on the device, or runs it on the host and says so.
+
+Rules that core keeps, so that kernels need not check:
+
+- `dst` is allocated, has the result's shape and dtype, is contiguous (perhaps at an offset) and shares no element
+  with itself. It may be the very view of an operand (an update in place), else it overlaps none.
+- Each operand of an elementwise kernel has `dst`'s shape or has one element (size 1, any rank).
+- Operands are contiguous, perhaps at an offset, unless the op's name stands in the backend's `strided`.
+  `copy` is the exception: it reads and writes any strides, 0 (in `src`) and negative ones too.
+- Operands live on this device, and `supports` has answered None for their dtypes.
+
+Rules that a backend keeps: work is done in the order of the calls; a buffer may be dropped as soon as its last
+call has returned; only `download`, `upload` and `synchronize` may wait; a failure is raised by the call or by the
+next wait, as OutOfMemoryError or KernelError.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pluggy
+
+from needle.dtype import DType
+from needle.errors import UnsupportedError
+from needle.kinds import Binary, Random, Reduce, Unary
+from needle.layout import Layout
+from needle.shape import Shape
+
+PROTOCOL = (1, 0)
+GROUP = "needle.backends"  # the entry-point group that backends register under
+
+
+class Buffer(Protocol):
+    """Memory on a device, freed with its last reference. What else it holds is the backend's business."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+class View:
+    """An array as kernels see it: a buffer, a layout in it, and an element type."""
+
+    __slots__ = ("buffer", "dtype", "layout")
+
+    def __init__(self, buffer: Any, layout: Layout, dtype: DType) -> None:
+        self.buffer = buffer
+        self.layout = layout
+        self.dtype = dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.layout.shape
+
+    @property
+    def strides(self) -> Shape:
+        """In elements, not bytes."""
+        return self.layout.strides
+
+    @property
+    def offset(self) -> int:
+        """Elements of the buffer before the first of the view."""
+        return self.layout.offset
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+
+def _missing(name: str) -> Any:
+    raise UnsupportedError(f"this backend has no {name}")
+
+
+class Backend(ABC):
+    """One device. Subclass it, write the four memory functions, and add kernels one at a time."""
+
+    dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
+    strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
+
+    # Memory. Offsets and sizes in bytes; `host` is a contiguous buffer of bytes (a memoryview).
+
+    @abstractmethod
+    def allocate(self, nbytes: int) -> Buffer:
+        """Memory for `nbytes` (perhaps 0), contents undefined; OutOfMemoryError where there is none."""
+
+    @abstractmethod
+    def upload(self, dst: Buffer, offset: int, host: memoryview) -> None:
+        """Copy `host` into `dst`; the host memory may be reused on return."""
+
+    @abstractmethod
+    def download(self, src: Buffer, offset: int, host: memoryview) -> None:
+        """Wait for all work on `src`, then copy into `host`; raises what went wrong before."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait for all work; raises what went wrong before."""
+
+    # The six kernels of a device.
+
+    def copy(self, dst: View, src: View) -> None:
+        """dst[...] = src[...]: one shape and dtype, any strides on both sides."""
+        _missing("copy")
+
+    def cast(self, dst: View, src: View) -> None:
+        """dst = src in dst's dtype. Float to int truncates (beyond the range: unspecified), int to int wraps,
+        float to float rounds to nearest even, anything to bool is `!= 0`."""
+        _missing("cast")
+
+    def unary(self, kind: Unary, dst: View, x: View) -> None:
+        """dst = kind(x); dst's dtype is x's, or bool for the predicates."""
+        _missing("unary")
+
+    def binary(self, kind: Binary, dst: View, a: View, b: View) -> None:
+        """dst = kind(a, b); a and b have one dtype, which is dst's, or dst's is bool for comparisons."""
+        _missing("binary")
+
+    def where(self, dst: View, condition: View, a: View, b: View) -> None:
+        """dst = a where condition (bool), else b."""
+        _missing("where")
+
+    def reduce(self, kind: Reduce, dst: View, x: View, rows: int, n: int) -> None:
+        """dst[r] = kind over x[r, :]. x's leading axes count `rows`, its trailing axes `n`, perhaps 0 of them."""
+        _missing("reduce")
+
+    # Optional: each has a composed default in `composed.py`.
+
+    def binary_scalar(self, kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None:
+        """dst = kind(x, scalar), or kind(scalar, x) if swapped. The scalar is first rounded to x's dtype."""
+        _missing("binary_scalar")
+
+    def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
+        """dst (B, m, n) = a (B, m, k) @ b (B, k, n); a flag says that its operand is stored with the last two axes
+        swapped. B of an operand may be 1, meaning the same matrix for all. float32 accumulation for halves.
+        If strided: batch strides are any, row strides at least the width, and the last stride is 1."""
+        _missing("matmul")
+
+    def linear(self, dst: View, a: View, b: View, bias: View, transpose_b: bool, activation: Unary | None) -> None:
+        """dst (m, n) = activation(a (m, k) @ b (k, n) + bias (n,)); b is stored (n, k) if transpose_b."""
+        _missing("linear")
+
+    def gather(self, dst: View, x: View, index: View) -> None:
+        """dst[i, j, k] = x[i, index[i, j, k], k] for x (outer, n, inner); index is int32 or int64, 0 <= index < n,
+        of dst's shape and with any strides. An index out of range: IndexRangeError, or an unspecified value."""
+        _missing("gather")
+
+    def scatter_add(self, dst: View, index: View, src: View) -> None:
+        """dst[i, index[i, j, k], k] += src[i, j, k], repeated indices added up; shapes and index as in gather."""
+        _missing("scatter_add")
+
+    def argmax(self, dst: View, x: View, rows: int, n: int) -> None:
+        """dst[r] (int32 or int64) = the first position of the largest of x[r, :]; a NaN is larger than all."""
+        _missing("argmax")
+
+    def cumsum(self, dst: View, x: View, rows: int, n: int) -> None:
+        """dst[r, i] = x[r, 0] + ... + x[r, i]."""
+        _missing("cumsum")
+
+    def softmax(self, dst: View, x: View, rows: int, n: int) -> None:
+        """dst[r, :] = exp(x[r, :] - max) / sum of the same."""
+        _missing("softmax")
+
+    def log_softmax(self, dst: View, x: View, rows: int, n: int) -> None:
+        """dst[r, :] = x[r, :] - logsumexp(x[r, :])."""
+        _missing("log_softmax")
+
+    def softmax_grad(self, dst: View, g: View, y: View, rows: int, n: int) -> None:
+        """dst[r, :] = y * (g - sum(g * y)) for y = softmax(x)."""
+        _missing("softmax_grad")
+
+    def log_softmax_grad(self, dst: View, g: View, y: View, rows: int, n: int) -> None:
+        """dst[r, :] = g - exp(y) * sum(g) for y = log_softmax(x)."""
+        _missing("log_softmax_grad")
+
+    def cross_entropy(self, dst: View, logits: View, labels: View) -> None:
+        """dst[r] = logsumexp(logits[r, :]) - logits[r, labels[r]]; labels are int32 or int64."""
+        _missing("cross_entropy")
+
+    def cross_entropy_grad(self, dst: View, g: View, logits: View, labels: View) -> None:
+        """dst[r, :] = g[r] * (softmax(logits[r, :]) - one_hot(labels[r])); g (rows,) or one element for all."""
+        _missing("cross_entropy_grad")
+
+    def sgd_step(
+        self, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
+        lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+    ) -> None:  # fmt: skip
+        """For each p: g += weight_decay * p; v = momentum * v + (1 - dampening) * g; p -= lr * v
+        (nesterov: p -= lr * (g + momentum * v)). Without momentum `velocities` is empty and v is g."""
+        _missing("sgd_step")
+
+    def adam_step(
+        self, params: Sequence[View], grads: Sequence[View], means: Sequence[View], squares: Sequence[View],
+        lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
+    ) -> None:  # fmt: skip
+        """For each p: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g**2;
+        p -= lr * (m / (1 - beta1**step)) / (sqrt(s / (1 - beta2**step)) + eps). Weight decay is added to g, or,
+        if decoupled (AdamW), p is first multiplied by 1 - lr * weight_decay."""
+        _missing("adam_step")
+
+    def random(self, kind: Random, dst: View, seed: int, offset: int) -> None:
+        """Element i is lane i % 4 of Philox4x32-10 with key `seed` at counter offset + i // 4; see `philox.py`."""
+        _missing("random")
+
+    # Optional, without a default.
+
+    def host_view(self, buffer: Any) -> memoryview | None:
+        """The buffer's bytes, writable and without a copy, where its memory is on the host; waits for its work."""
+        return None
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes by name, as far as the backend counts them: "used", "held" (used or cached), "peak", "total"."""
+        return {}
+
+    def describe(self) -> str:
+        """One line for people: the hardware, threads, driver version."""
+        return type(self).__name__
+
+    # Capability.
+
+    def implements(self, op: str) -> bool:
+        """Whether this class overrides the method of that name."""
+        return getattr(type(self), op) is not getattr(Backend, op)
+
+    def supports(self, op: str, kind: Unary | Binary | Reduce | Random | None, dtypes: tuple[DType, ...]) -> str | None:
+        """None if the op runs natively on operands of these dtypes (dst first), else the reason why not."""
+        return None
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What a plug-in says of itself without touching a driver."""
+
+    name: str  # as its entry point: `needle.<name>()` is its device
+    protocol: tuple[int, int] = PROTOCOL
+    priority: int = 0  # the READY backend of highest priority is the default device; below 0: chosen by name only
+    summary: str = ""  # one line for `needle devices`
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a plug-in found: a description per device, or none and the reason."""
+
+    devices: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ConformanceProfile:
+    """What the conformance suite is told: wider tolerances and expected failures, each with a reason.
+
+    `rtol[op, dtype]` replaces the row's relative tolerance; `xfails[pattern]` marks test ids that match (fnmatch).
+    """
+
+    rtol: dict[tuple[str, str], float]
+    xfails: dict[str, str]
+
+
+hookspec = pluggy.HookspecMarker("needle")
+hookimpl = pluggy.HookimplMarker("needle")
+
+
+class Hooks:
+    """What a backend's plug-in module implements, with `@needle.backend.hookimpl`."""
+
+    @hookspec(firstresult=True)
+    def needle_backend_info(self) -> BackendInfo:  # type: ignore[empty-body]
+        """Name, protocol version, priority. Must not touch a driver or import native code."""
+
+    @hookspec(firstresult=True)
+    def needle_probe(self) -> Probe:  # type: ignore[empty-body]
+        """Which devices there are now, or why none."""
+
+    @hookspec(firstresult=True)
+    def needle_create_backend(self, index: int) -> Backend:  # type: ignore[empty-body]
+        """The backend of device `index`, on its first use."""
+
+    @hookspec(firstresult=True)
+    def needle_conformance_profile(self) -> ConformanceProfile:  # type: ignore[empty-body]
+        """What the suite should know; optional."""

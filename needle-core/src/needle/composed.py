@@ -1,0 +1,193 @@
+"""The defaults of the optional primitives, composed from the required ones on the same device.
+
+Each fills `dst`, as the backend's method would. They are not in the Backend class because they compute with NDArray,
+which stands above it, and because every step of theirs passes dispatch like any other op. They are written to be
+right in every case, not to be fast: whoever writes a device replaces them in the order that its profile tells.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import copysign
+
+import numpy as np
+
+from needle import dispatch, philox
+from needle.device import Device
+from needle.dispatch import composes
+from needle.dtype import DType, float32
+from needle.exchange import bytes_of
+from needle.kinds import Binary, Random, Reduce, Unary
+from needle.ndarray import NDArray, arange, from_numpy
+
+_CHUNK = 1 << 22  # elements of the largest temporary that a composition makes
+
+
+@lru_cache(maxsize=1024)
+def _constant(device: Device, dtype: DType, scalar: float | int | bool, sign: float) -> NDArray:
+    """One element on the device; training asks for the same few numbers again and again. `sign` tells -0.0 from 0."""
+    return from_numpy(np.asarray(scalar), device, dtype)
+
+
+@composes("binary_scalar")
+def binary_scalar(kind: Binary, dst: NDArray, x: NDArray, scalar: float | int | bool, swapped: bool) -> None:
+    one = _constant(x.device, x.dtype, scalar, copysign(1.0, scalar))
+    dispatch.binary(x.device, kind, dst, *((one, x) if swapped else (x, one)))
+
+
+@composes("matmul")
+def matmul(dst: NDArray, a: NDArray, b: NDArray, transpose_a: bool, transpose_b: bool) -> None:
+    """Rows of a times columns of b, summed: some rows of dst at a time, to bound the temporary."""
+    rows, columns = _wide(a.mT if transpose_a else a), _wide(b if transpose_b else b.mT)
+    batch, m, n = dst.shape
+    step = max(1, _CHUNK // max(1, n * rows.shape[-1]))
+    for i in range(batch):
+        left, right = rows[i % rows.shape[0]], columns[i % columns.shape[0]]
+        for start in range(0, m, step):
+            products = left[start : start + step, None, :] * right[None, :, :]
+            dst[i, start : start + step] = products._reduced(Reduce.SUM, -1, keepdims=False)
+
+
+@composes("linear")
+def linear(dst: NDArray, a: NDArray, b: NDArray, bias: NDArray, transpose_b: bool, activation: Unary | None) -> None:
+    result = (a @ (b.mT if transpose_b else b)) + bias
+    dst.assign(result if activation is None else result._unary(activation))
+
+
+@composes("gather")
+def gather(dst: NDArray, x: NDArray, index: NDArray) -> None:
+    """Compare each index with every position, and sum what is selected: exact, as all else is 0."""
+    for start, stop, chosen in _selections(index, x.shape[1]):
+        values = chosen.where(x[:, None, :, :], 0)
+        dst[:, start:stop] = values._reduced(Reduce.SUM, 2, keepdims=False)
+
+
+@composes("scatter_add")
+def scatter_add(dst: NDArray, index: NDArray, src: NDArray) -> None:
+    total = _wide(dst)
+    for start, stop, chosen in _selections(index, dst.shape[1]):
+        values = chosen.where(_wide(src)[:, start:stop, None, :], 0)
+        total = total + values._reduced(Reduce.SUM, 1, keepdims=False)
+    dst.assign(total)
+
+
+@composes("argmax")
+def argmax(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
+    """The least position among those that hold the largest value, or a NaN if there is one."""
+    values = x.reshape(rows, n)
+    largest = values == values.max(1, keepdims=True)
+    if x.dtype.is_float:
+        largest = largest | values.isnan()
+    dst.assign(largest.where(arange(n, dst.dtype, x.device), n).min(1).reshape(dst.shape))
+
+
+@composes("cumsum")
+def cumsum(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
+    """Doubling steps: add what stands 1, 2, 4, ... places before (Hillis and Steele, 1986)."""
+    total = _wide(x.reshape(rows, n)).copy()
+    shift = 1
+    while shift < n:
+        total[:, shift:] = total[:, shift:] + total[:, :-shift]
+        shift *= 2
+    dst.assign(total.reshape(dst.shape))
+
+
+@composes("softmax")
+def softmax(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
+    e = _shifted(x.reshape(rows, n)).exp()
+    dst.assign((e / e.sum(1, keepdims=True)).reshape(dst.shape))
+
+
+@composes("log_softmax")
+def log_softmax(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
+    dst.assign(_log_softmax(x.reshape(rows, n)).reshape(dst.shape))
+
+
+@composes("softmax_grad")
+def softmax_grad(dst: NDArray, g: NDArray, y: NDArray, rows: int, n: int) -> None:
+    cotangent, result = _wide(g.reshape(rows, n)), _wide(y.reshape(rows, n))
+    dst.assign((result * (cotangent - (cotangent * result).sum(1, keepdims=True))).reshape(dst.shape))
+
+
+@composes("log_softmax_grad")
+def log_softmax_grad(dst: NDArray, g: NDArray, y: NDArray, rows: int, n: int) -> None:
+    cotangent, result = _wide(g.reshape(rows, n)), _wide(y.reshape(rows, n))
+    dst.assign((cotangent - result.exp() * cotangent.sum(1, keepdims=True)).reshape(dst.shape))
+
+
+@composes("cross_entropy")
+def cross_entropy(dst: NDArray, logits: NDArray, labels: NDArray) -> None:
+    chosen = _log_softmax(logits).gather(labels.reshape(-1, 1), 1)
+    dst.assign(-chosen.reshape(dst.shape))
+
+
+@composes("cross_entropy_grad")
+def cross_entropy_grad(dst: NDArray, g: NDArray, logits: NDArray, labels: NDArray) -> None:
+    hit = labels.reshape(-1, 1) == arange(logits.shape[1], labels.dtype, labels.device)
+    dst.assign((_log_softmax(logits).exp() - hit.astype(float32)) * _wide(g.reshape(-1, 1)))
+
+
+@composes("sgd_step")
+def sgd_step(
+    params: Sequence[NDArray], grads: Sequence[NDArray], velocities: Sequence[NDArray],
+    lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+) -> None:  # fmt: skip
+    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+        p, g = _wide(param), _wide(grad)
+        g = g + weight_decay * p if weight_decay else g
+        step = g
+        if velocities:
+            v = momentum * _wide(velocities[i]) + (1 - dampening) * g
+            velocities[i].assign(v)
+            step = g + momentum * v if nesterov else v
+        param.assign(p - lr * step)
+
+
+@composes("adam_step")
+def adam_step(
+    params: Sequence[NDArray], grads: Sequence[NDArray], means: Sequence[NDArray], squares: Sequence[NDArray],
+    lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
+) -> None:  # fmt: skip
+    for param, grad, mean, square in zip(params, grads, means, squares, strict=True):
+        p, g = _wide(param), _wide(grad)
+        if decoupled:
+            p = p * (1 - lr * weight_decay)
+        elif weight_decay:
+            g = g + weight_decay * p
+        mean.assign(beta1 * _wide(mean) + (1 - beta1) * g)
+        square.assign(beta2 * _wide(square) + (1 - beta2) * g * g)
+        root = (_wide(square) / (1 - beta2**step)).sqrt() + eps
+        param.assign(p - (lr / (1 - beta1**step)) * _wide(mean) / root)
+
+
+@composes("random")
+def random(kind: Random, dst: NDArray, seed: int, offset: int) -> None:
+    """Drawn on the host and uploaded: the bits are the same everywhere."""
+    draw = {Random.BITS: philox.bits, Random.UNIFORM: philox.uniform, Random.NORMAL: philox.normal}[kind]
+    if dst.size:
+        door = dispatch.dispatcher(dst.device)
+        start = dst.layout.offset * dst.dtype.itemsize
+        door.backend.upload(dst.buffer, start, bytes_of(draw(seed, offset, dst.size)))
+
+
+def _wide(x: NDArray) -> NDArray:
+    """Halves in float32, in which a composition of several steps is computed."""
+    return x.astype(float32) if x.dtype.is_float and x.dtype.itemsize < 4 else x
+
+
+def _shifted(x: NDArray) -> NDArray:
+    wide = _wide(x)
+    return wide - wide.max(1, keepdims=True)
+
+
+def _log_softmax(x: NDArray) -> NDArray:
+    shifted = _shifted(x)
+    return shifted - shifted.exp().sum(1, keepdims=True).log()
+
+
+def _selections(index: NDArray, n: int) -> list[tuple[int, int, NDArray]]:
+    """For some of the m indices at a time: start, stop, and (outer, m, n, inner) which position each selects."""
+    outer, m, inner = index.shape
+    positions = arange(n, index.dtype, index.device).reshape(1, 1, n, 1)
+    step = max(1, _CHUNK // max(1, outer * n * inner))
+    starts = range(0, m, step)
+    return [(s, min(s + step, m), index[:, s : s + step, None, :] == positions) for s in starts]

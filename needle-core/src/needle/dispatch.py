@@ -1,0 +1,299 @@
+"""The one door between arrays and backends.
+
+Each function here runs one primitive of the protocol on a device. For each op, dtypes and layout class the way is
+found once and then kept: *native* (the backend's method, with strided operands made contiguous first where the
+backend does not read strides), *composed* (the default of `composed.py`, on the same device) or *host* (the
+reference backend, over copies). Observers see every call: capture, profiling and validation are observers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from needle.backend import Backend, View
+from needle.device import Device
+from needle.dtype import DType
+from needle.errors import DTypeError
+from needle.fallback import Path, note, record
+from needle.host import run_on_host
+from needle.kinds import Binary, Kind, Random, Reduce, Unary
+from needle.layout import Layout
+from needle.registry import BUILT_IN, registry
+
+Plan = Callable[..., None]
+
+# Which arguments a primitive writes, by position; of those not named here the first.
+WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), "random": (1,), "sgd_step": (0, 2),
+          "adam_step": (0, 2, 3)}  # fmt: skip
+# Primitives whose contract lets some arguments have any strides, on every backend.
+_ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
+# Primitives that take one element in place of a whole operand.
+_ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
+
+COMPOSED: dict[str, Plan] = {}  # filled by `composed.py`
+
+
+@dataclass(frozen=True)
+class Call:
+    """One primitive on its way through dispatch, as an observer sees it."""
+
+    op: str
+    device: Device
+    args: tuple[Any, ...]
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """`unary` of kind EXP is "exp"; a primitive without kinds is itself."""
+        return op_name(self.op, self.args)
+
+
+class Observer(Protocol):
+    """Sees every call. `before` may return something that `after` is given back."""
+
+    def before(self, call: Call) -> Any: ...
+    def after(self, call: Call, token: Any) -> None: ...
+
+
+observers: list[Observer] = []
+
+
+def composes(op: str) -> Callable[[Plan], Plan]:
+    """Register the default of an optional primitive; it fills `dst` by means of other primitives."""
+
+    def register(function: Plan) -> Plan:
+        COMPOSED[op] = function
+        return function
+
+    return register
+
+
+def op_name(op: str, args: Sequence[Any]) -> str:
+    return args[0].op if args and isinstance(args[0], Kind) else op
+
+
+class Dispatcher:
+    """The door to one device: its backend, and the plans found so far."""
+
+    __slots__ = ("backend", "binary", "binary_scalar", "device", "plans", "unary")
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.backend: Backend = registry.backend(device)
+        self.plans: dict[Any, Plan] = {}
+        self.unary: dict[Any, Plan] = {}  # the hottest primitives have a table of their own: a shorter key
+        self.binary: dict[Any, Plan] = {}
+        self.binary_scalar: dict[Any, Plan] = {}
+
+    def plan(self, op: str, args: tuple[Any, ...]) -> Plan:
+        """How to run `op` on operands like these."""
+        return self.route(op, args)[1]
+
+    def route(self, op: str, args: tuple[Any, ...]) -> tuple[Path, Plan]:
+        reason = self._why_not_native(op, args)
+        if reason is None:
+            method: Plan = getattr(self.backend, op)
+            return "native", self._staged(op, method) if self._needs_staging(op, args) else method
+        path: Path = "composed" if op in COMPOSED else "host"
+        entry = record(op_name(op, args), str(_dtypes(args)[-1]), self.device, path, reason)
+        run: Plan = COMPOSED[op] if path == "composed" else self._on_host(op)
+
+        def counted(*arguments: Any) -> None:
+            note(entry)
+            run(*arguments)
+
+        return path, counted
+
+    def _why_not_native(self, op: str, args: tuple[Any, ...]) -> str | None:
+        backend = self.backend
+        if not backend.implements(op):
+            return f"the backend has no {op}"
+        kind = args[0] if isinstance(args[0], Kind) else None
+        return backend.supports(op, kind, _dtypes(args))  # type: ignore[arg-type]
+
+    def _needs_staging(self, op: str, args: tuple[Any, ...]) -> bool:
+        if op in self.backend.strided:
+            return any(not args[i].layout.contiguous for i in _written(op, args))
+        free = _ANY_STRIDES.get(op, ())
+        return any(not v.layout.contiguous for i, a in enumerate(args) if i not in free for v in _views(a))
+
+    def _staged(self, op: str, method: Plan) -> Plan:
+        """Copy strided operands to contiguous ones, run, and copy strided results back."""
+        free = _ANY_STRIDES.get(op, ())
+        writes = WRITES.get(op, (0,))
+        reads_strides = op in self.backend.strided
+
+        def run(*args: Any) -> None:
+            staged, back = list(args), []
+            for i, arg in enumerate(args):
+                if (
+                    i in free
+                    or not isinstance(arg, View)
+                    or arg.layout.contiguous
+                    or (reads_strides and i not in writes)
+                ):
+                    continue
+                if op in _ELEMENTWISE and i not in writes and not any(arg.layout.strides):
+                    staged[i] = View(arg.buffer, Layout((), (), arg.layout.offset), arg.dtype)
+                    continue
+                staged[i] = self.contiguous(arg)
+                if i in writes:
+                    back.append((arg, staged[i]))
+            method(*staged)
+            for original, result in back:
+                copy(self.device, original, result)
+
+        return run
+
+    def contiguous(self, view: View) -> View:
+        """A contiguous copy of a view."""
+        result = View(
+            self.allocate(view.layout.size * view.dtype.itemsize), Layout.compact(view.layout.shape), view.dtype
+        )
+        copy(self.device, result, view)
+        return result
+
+    def _on_host(self, op: str) -> Plan:
+        writes = WRITES.get(op, (0,))
+        reference = dispatcher(Device(BUILT_IN))
+
+        def run(*args: Any) -> None:
+            run_on_host(self.backend, reference.backend, writes, args, lambda host: reference.plan(op, host)(*host))
+
+        return run
+
+    def allocate(self, nbytes: int) -> Any:
+        return self.backend.allocate(nbytes)
+
+    def check_dtype(self, dtype: DType, op: str) -> None:
+        """Raise DTypeError where the device cannot hold elements of this type."""
+        if dtype not in self.backend.dtypes:
+            others = [str(d) for d in registry.devices() if dtype in dispatcher(d).backend.dtypes]
+            raise DTypeError(
+                f"{op}: {self.device} has no {dtype}; it has {', '.join(sorted(self.backend.dtypes))}; "
+                f"{dtype} is on {', '.join(others) or 'no device here'}"
+            )
+
+
+def _views(arg: Any) -> Sequence[View]:
+    if isinstance(arg, View):
+        return (arg,)
+    return [v for v in arg if isinstance(v, View)] if isinstance(arg, list | tuple) else ()
+
+
+def _written(op: str, args: tuple[Any, ...]) -> list[int]:
+    free = _ANY_STRIDES.get(op, ())
+    return [i for i in WRITES.get(op, (0,)) if i not in free and isinstance(args[i], View)]
+
+
+def _dtypes(args: tuple[Any, ...]) -> tuple[DType, ...]:
+    return tuple(view.dtype for arg in args for view in _views(arg))
+
+
+_dispatchers: dict[Device, Dispatcher] = {}
+
+
+def dispatcher(device: Device) -> Dispatcher:
+    """The door to a device, opened on first use."""
+    found = _dispatchers.get(device)
+    if found is None:
+        found = _dispatchers.setdefault(device, Dispatcher(device))
+    return found
+
+
+def run(device: Device, op: str, *args: Any) -> None:
+    """Run any primitive: the general form of the functions below."""
+    door = _dispatchers.get(device) or dispatcher(device)
+    layouts = tuple([view.layout.contiguous for arg in args for view in _views(arg)])
+    key = (op, args[0] if isinstance(args[0], Kind) else None, _dtypes(args), layouts)
+    plan = door.plans.get(key)
+    if plan is None:
+        plan = door.plans[key] = door.plan(op, args)
+    if observers:
+        observe(door, op, args, plan)
+    else:
+        plan(*args)
+
+
+def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> None:
+    """Run a plan between the observers' `before` and `after`."""
+    call = Call(op, door.device, args, door.route(op, args)[0])
+    watching = list(observers)
+    tokens = [observer.before(call) for observer in watching]
+    plan(*args)
+    for observer, token in zip(watching, tokens, strict=True):
+        observer.after(call, token)
+
+
+def unary(device: Device, kind: Unary, dst: View, x: View) -> None:
+    door = _dispatchers.get(device) or dispatcher(device)
+    key = (kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
+    plan = door.unary.get(key)
+    if plan is None:
+        plan = door.unary[key] = door.plan("unary", (kind, dst, x))
+    if observers:
+        observe(door, "unary", (kind, dst, x), plan)
+    else:
+        plan(kind, dst, x)
+
+
+def binary(device: Device, kind: Binary, dst: View, a: View, b: View) -> None:
+    door = _dispatchers.get(device) or dispatcher(device)
+    key = (kind, a.dtype, a.layout.contiguous, b.layout.contiguous, dst.layout.contiguous)
+    plan = door.binary.get(key)
+    if plan is None:
+        plan = door.binary[key] = door.plan("binary", (kind, dst, a, b))
+    if observers:
+        observe(door, "binary", (kind, dst, a, b), plan)
+    else:
+        plan(kind, dst, a, b)
+
+
+def binary_scalar(device: Device, kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None:
+    door = _dispatchers.get(device) or dispatcher(device)
+    key = (kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
+    plan = door.binary_scalar.get(key)
+    if plan is None:
+        plan = door.binary_scalar[key] = door.plan("binary_scalar", (kind, dst, x, scalar, swapped))
+    if observers:
+        observe(door, "binary_scalar", (kind, dst, x, scalar, swapped), plan)
+    else:
+        plan(kind, dst, x, scalar, swapped)
+
+
+def copy(device: Device, dst: View, src: View) -> None:
+    run(device, "copy", dst, src)
+
+
+def cast(device: Device, dst: View, src: View) -> None:
+    run(device, "cast", dst, src)
+
+
+def where(device: Device, dst: View, condition: View, a: View, b: View) -> None:
+    run(device, "where", dst, condition, a, b)
+
+
+def reduce(device: Device, kind: Reduce, dst: View, x: View, rows: int, n: int) -> None:
+    run(device, "reduce", kind, dst, x, rows, n)
+
+
+def matmul(device: Device, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
+    run(device, "matmul", dst, a, b, transpose_a, transpose_b)
+
+
+def random(device: Device, kind: Random, dst: View, seed: int, offset: int) -> None:
+    run(device, "random", kind, dst, seed, offset)
+
+
+def sgd_step(
+    device: Device, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
+    *, lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+) -> None:  # fmt: skip
+    run(device, "sgd_step", params, grads, velocities, lr, momentum, dampening, weight_decay, nesterov)
+
+
+def adam_step(
+    device: Device, params: Sequence[View], grads: Sequence[View], means: Sequence[View], squares: Sequence[View],
+    *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
+) -> None:  # fmt: skip
+    run(device, "adam_step", params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)

@@ -1,0 +1,174 @@
+"""Tensors made from nothing: constants, random numbers, and the initial values of layers.
+
+`rand`, `randn` and `randb` draw from Needle's generator, the same numbers on every device. The initializers of
+layers (`xavier_*`, `kaiming_*`) draw from NumPy's global one, as the course does; `needle.manual_seed` seeds both.
+"""
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from needle.device import Device
+from needle.errors import DTypeError, ShapeError
+from needle.ndarray import NDArray, from_numpy
+from needle.ndarray import arange as _arange
+from needle.ndarray import empty as _empty
+from needle.ndarray import full as _full
+from needle.op import Scalar
+from needle.random import Generator, default_generator
+from needle.shape import Shape
+from needle.tensor import Tensor, TensorLike
+from needle.views import shape_argument
+
+DeviceLike = Device | str | None
+
+
+def tensor(value: TensorLike, dtype: Any = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor from numbers, nested lists or arrays. Python floats are float32, ints int64."""
+    return Tensor(value, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def constant(
+    *shape: Any, c: Scalar = 1.0, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False
+) -> Tensor:
+    """Every element c."""
+    return Tensor(_full(shape_argument(shape), c, dtype, device), requires_grad=requires_grad)
+
+
+def ones(*shape: Any, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return constant(*shape, c=1, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def zeros(*shape: Any, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return constant(*shape, c=0, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def full(
+    shape: int | Shape, value: Scalar, device: DeviceLike = None, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Every element `value`; of its type unless `dtype` says otherwise."""
+    return Tensor(_full(shape, value, dtype, device), requires_grad=requires_grad)
+
+
+def empty(*shape: Any, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Elements are whatever the memory held."""
+    return Tensor(_empty(shape_argument(shape), dtype, device), requires_grad=requires_grad)
+
+
+def zeros_like(array: Tensor | NDArray, *, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    return full(array.shape, 0, device or array.device, array.dtype, requires_grad)
+
+
+def ones_like(array: Tensor | NDArray, *, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    return full(array.shape, 1, device or array.device, array.dtype, requires_grad)
+
+
+def arange(
+    start: Scalar, stop: Scalar | None = None, step: Scalar = 1, *, device: DeviceLike = None, dtype: Any = None
+) -> Tensor:
+    """start, start + step, ... below stop; `arange(n)` counts from 0. Ints give int64 (int32 where there is none)."""
+    first, last = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ShapeError("arange: the step is 0")
+    values = np.arange(first, last, step)
+    if dtype is None and values.dtype.kind == "i":
+        dtype = _arange(0, device=device).dtype
+    return Tensor(from_numpy(values, device, "float32" if dtype is None else dtype))
+
+
+def linspace(start: float, stop: float, n: int, *, device: DeviceLike = None, dtype: Any = "float32") -> Tensor:
+    """n numbers from start to stop, both included."""
+    return Tensor(from_numpy(np.linspace(start, stop, n), device, dtype))
+
+
+def eye(n: int, *, device: DeviceLike = None, dtype: Any = "float32") -> Tensor:
+    """The identity matrix."""
+    return Tensor(from_numpy(np.eye(n), device, dtype))
+
+
+def one_hot(
+    n: int, i: Tensor, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False
+) -> Tensor:
+    """(..., n): 1 at position i[...] of the last axis, else 0."""
+    index = i if isinstance(i, Tensor) else Tensor(i, device=device)
+    whole = index.to(device).array if device is not None else index.array
+    whole = whole if whole.dtype.category == "int" else whole.astype("int32")
+    hot = whole.expand_dims(whole.ndim) == _arange(n, whole.dtype, whole.device)
+    return Tensor(hot.astype(dtype), requires_grad=requires_grad)
+
+
+def rand(
+    *shape: Any, low: float = 0.0, high: float = 1.0, device: DeviceLike = None, dtype: Any = "float32",
+    requires_grad: bool = False, generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Uniform in [low, high)."""
+    values = (generator or default_generator()).uniform(shape_argument(shape), device)
+    return _finished(values, high - low, low, dtype, requires_grad)
+
+
+def randn(
+    *shape: Any, mean: float = 0.0, std: float = 1.0, device: DeviceLike = None, dtype: Any = "float32",
+    requires_grad: bool = False, generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Normal, with this mean and standard deviation."""
+    values = (generator or default_generator()).normal(shape_argument(shape), device)
+    return _finished(values, std, mean, dtype, requires_grad)
+
+
+def randb(
+    *shape: Any, p: float = 0.5, device: DeviceLike = None, dtype: Any = "bool", requires_grad: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """True with probability p."""
+    hit = (generator or default_generator()).uniform(shape_argument(shape), device) <= p
+    return Tensor(hit.astype(dtype), requires_grad=requires_grad)
+
+
+def _finished(values: NDArray, scale: float, shift: float, dtype: Any, requires_grad: bool) -> Tensor:
+    values = values if scale == 1.0 else values * scale
+    return Tensor((values if shift == 0.0 else values + shift).astype(dtype), requires_grad=requires_grad)
+
+
+def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
+    """U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    bound = gain * sqrt(6 / (fan_in + fan_out))
+    return _uniform(bound, shape or (fan_in, fan_out), **kwargs)
+
+
+def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
+    """N(0, s) with s = gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    return _normal(gain * sqrt(2 / (fan_in + fan_out)), shape or (fan_in, fan_out), **kwargs)
+
+
+def kaiming_uniform(
+    fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
+) -> Tensor:
+    """U(-a, a) with a = sqrt(2) * sqrt(3 / fan_in) (He et al., 2015)."""
+    return _uniform(_relu_gain(nonlinearity) * sqrt(3 / fan_in), shape or (fan_in, fan_out), **kwargs)
+
+
+def kaiming_normal(
+    fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
+) -> Tensor:
+    """N(0, s) with s = sqrt(2) / sqrt(fan_in) (He et al., 2015)."""
+    return _normal(_relu_gain(nonlinearity) / sqrt(fan_in), shape or (fan_in, fan_out), **kwargs)
+
+
+def _relu_gain(nonlinearity: str) -> float:
+    if nonlinearity != "relu":
+        raise DTypeError(f"kaiming: the only nonlinearity is 'relu', not {nonlinearity!r}; use xavier_* for others")
+    return sqrt(2.0)
+
+
+def _uniform(bound: float, shape: Shape, **kwargs: Any) -> Tensor:
+    draws = np.random.rand(*shape).astype(np.float32) * np.float32(2 * bound) + np.float32(-bound)
+    return _drawn(draws, **kwargs)
+
+
+def _normal(std: float, shape: Shape, **kwargs: Any) -> Tensor:
+    return _drawn(np.random.randn(*shape).astype(np.float32) * np.float32(std), **kwargs)
+
+
+def _drawn(draws: Any, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return Tensor(from_numpy(draws, device, dtype), requires_grad=requires_grad)

@@ -1,0 +1,1 @@
+"""The ops: one small class each, by family."""

@@ -1,0 +1,254 @@
+"""Elementwise ops of one operand: a kind for the value, a rule for the gradient. Also casts and selection."""
+
+from dataclasses import dataclass
+from math import pi, sqrt
+from typing import ClassVar
+
+from needle.dtype import DType
+from needle.kinds import Unary
+from needle.ndarray import NDArray
+from needle.op import Array, Cotangents, Op, reads
+from needle.shape import Shape
+
+
+@dataclass(frozen=True)
+class Elementwise(Op):
+    """y = kind(x)."""
+
+    kind: ClassVar[Unary]
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def forward(self, x: NDArray) -> NDArray:
+        return x._unary(self.kind)
+
+
+class Negate(Elementwise):
+    kind = Unary.NEG
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (-g,)
+
+
+class Abs(Elementwise):
+    """|x|; its gradient at 0 is 0."""
+
+    kind = Unary.ABS
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * x.sign(),)
+
+
+class Square(Elementwise):
+    kind = Unary.SQUARE
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * (x * 2.0),)
+
+
+class ReLU(Elementwise):
+    """max(x, 0); its gradient at 0 is 0."""
+
+    kind = Unary.RELU
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g.relu_grad(y),)
+
+
+class Exp(Elementwise):
+    kind = Unary.EXP
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * y,)
+
+
+class Expm1(Elementwise):
+    """exp(x) - 1, exact near 0."""
+
+    kind = Unary.EXPM1
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * (y + 1.0),)
+
+
+class Log(Elementwise):
+    kind = Unary.LOG
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g / x,)
+
+
+class Log1p(Elementwise):
+    """log(1 + x), exact near 0."""
+
+    kind = Unary.LOG1P
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g / (x + 1.0),)
+
+
+class Sqrt(Elementwise):
+    kind = Unary.SQRT
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * 0.5 / y,)
+
+
+class Rsqrt(Elementwise):
+    """1 / sqrt(x)."""
+
+    kind = Unary.RSQRT
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * -0.5 * (y * y * y),)
+
+
+class Reciprocal(Elementwise):
+    kind = Unary.RECIPROCAL
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (-g * (y * y),)
+
+
+class Sin(Elementwise):
+    kind = Unary.SIN
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * x.cos(),)
+
+
+class Cos(Elementwise):
+    kind = Unary.COS
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (-g * x.sin(),)
+
+
+class Tanh(Elementwise):
+    kind = Unary.TANH
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * (1.0 - y * y),)
+
+
+class Sigmoid(Elementwise):
+    """1 / (1 + exp(-x))."""
+
+    kind = Unary.SIGMOID
+    reads = reads("y")
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * (y * (1.0 - y)),)
+
+
+class Erf(Elementwise):
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
+
+    kind = Unary.ERF
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * ((-(x * x)).exp() * (2.0 / sqrt(pi))),)
+
+
+class Constant(Elementwise):
+    """A function whose gradient is 0 wherever it has one: rounding, and tests that give bool."""
+
+    differentiable = False
+
+
+class Sign(Constant):
+    kind = Unary.SIGN
+
+
+class Floor(Constant):
+    kind = Unary.FLOOR
+
+
+class Ceil(Constant):
+    kind = Unary.CEIL
+
+
+class Round(Constant):
+    """To the nearest integer, halves to the even one."""
+
+    kind = Unary.ROUND
+
+
+class Trunc(Constant):
+    kind = Unary.TRUNC
+
+
+class LogicalNot(Constant):
+    kind = Unary.LOGICAL_NOT
+
+
+class BitwiseNot(Constant):
+    kind = Unary.BITWISE_NOT
+
+
+class IsNaN(Constant):
+    kind = Unary.ISNAN
+
+
+class IsInf(Constant):
+    kind = Unary.ISINF
+
+
+class IsFinite(Constant):
+    kind = Unary.ISFINITE
+
+
+UNARY_OPS: dict[Unary, Elementwise] = {
+    op.kind: op()
+    for op in (
+        Negate, Abs, Square, Sign, ReLU, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Reciprocal, Sin, Cos, Tanh, Sigmoid,
+        Erf, Floor, Ceil, Round, Trunc, LogicalNot, BitwiseNot, IsNaN, IsInf, IsFinite,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cast(Op):
+    """Conversion to another dtype; gradients flow between float types."""
+
+    dtype: DType
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def forward(self, x: NDArray) -> NDArray:
+        return x.astype(self.dtype)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g.astype(x.dtype) if x.dtype.is_float and self.dtype.is_float else None,)
+
+
+@dataclass(frozen=True)
+class Where(Op):
+    """a where condition, else b; all of one shape."""
+
+    reads = reads(0)
+
+    def shape(self, condition: Shape, a: Shape, b: Shape) -> Shape:
+        return condition
+
+    def forward(self, condition: NDArray, a: NDArray, b: NDArray) -> NDArray:
+        return condition.where(a, b)
+
+    def vjp(self, g: Array, y: Array, condition: Array, a: Array, b: Array) -> Cotangents:
+        return None, lambda: condition.where(g, 0.0), lambda: condition.where(0.0, g)

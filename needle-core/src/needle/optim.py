@@ -1,0 +1,9 @@
+"""needle.optim: the optimizers, forwarded from the package needle-nn."""
+
+try:
+    from needle_nn.optim import *  # noqa: F403
+    from needle_nn.optim import __all__ as __all__
+except ModuleNotFoundError as error:
+    if error.name != "needle_nn":  # it is installed, and something in it is broken
+        raise
+    raise ModuleNotFoundError("needle.optim is in 'needle-nn': pip install needle-nn", name="needle_nn") from None

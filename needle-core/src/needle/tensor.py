@@ -1,0 +1,571 @@
+"""Tensor: an NDArray and the node that made it. Each method is one line onto an op, or onto the array below."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from needle.autograd import propagate
+from needle.device import Device
+from needle.dtype import DType, as_dtype
+from needle.errors import DeviceError, DTypeError, GraphError, ShapeError
+from needle.graph import Node, Parent, is_grad_enabled
+from needle.indexing import Step, is_whole, parse_key
+from needle.kinds import Binary, Unary
+from needle.ndarray import SCALARS, NDArray, as_operand, from_numpy
+from needle.op import Op, Scalar
+from needle.operators import Operators
+from needle.ops.elementwise import UNARY_OPS, Cast, Where
+from needle.ops.indexing import Gather, Scatter, ScatterAdd
+from needle.ops.matmul import Linear, MatMul
+from needle.ops.movement import BroadcastTo, Embed, Flip, Move, Permute, Reshape, Slice
+from needle.ops.pairwise import BINARY_OPS
+from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
+from needle.ops.scalar import SCALAR_OPS, TestScalar
+from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
+from needle.registry import device as as_device
+from needle.result_types import binary_types
+from needle.selection import pick
+from needle.shape import Axes, Shape, broadcast_shapes, normalize_axes, normalize_axis, resolve_reshape
+from needle.views import shape_argument, squeezed_shape
+
+TensorLike: TypeAlias = "Tensor | NDArray | np.ndarray[Any, Any] | Sequence[Any] | Scalar"
+
+
+class Tensor(Operators):
+    """An n-dimensional array that remembers how it was computed.
+
+    `array` is its NDArray. `grad`, on leaves that require gradients, is a Tensor of the same shape after `backward()`.
+    """
+
+    __slots__ = ("__weakref__", "_leaf_grad", "array", "grad", "node")
+    __hash__ = object.__hash__
+
+    array: NDArray
+    grad: "Tensor | None"
+    node: Node | None
+    _leaf_grad: bool  # whether this is a leaf that requires gradients
+
+    def __init__(
+        self, array: TensorLike, *, device: Device | str | None = None, dtype: Any = None, requires_grad: bool = False
+    ) -> None:
+        self.array = _as_array(array, device, dtype)
+        self.grad = None
+        self.node = None
+        self._leaf_grad = False
+        if requires_grad:
+            self.requires_grad = True
+
+    # What it is.
+
+    @property
+    def shape(self) -> Shape:
+        return self.array.layout.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.array.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.array.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.array.layout.shape)
+
+    @property
+    def size(self) -> int:
+        return self.array.layout.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not by a recorded op."""
+        return self.node is None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._leaf_grad or self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self.node is not None:
+            raise GraphError("requires_grad: set on leaves only; this tensor was computed, use .detach()")
+        if wanted and not self.array.dtype.is_float:
+            raise DTypeError(f"requires_grad: only floats have gradients, not {self.array.dtype}")
+        self._leaf_grad = bool(wanted)
+
+    def requires_grad_(self, wanted: bool = True) -> "Tensor":
+        """Set `requires_grad` and return the tensor itself."""
+        self.requires_grad = wanted
+        return self
+
+    @property
+    def data(self) -> "Tensor":
+        """The same memory, detached. Assigning a Tensor of equal dtype replaces the elements."""
+        return Tensor(self.array)
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        if not isinstance(value, Tensor) or value.dtype != self.dtype:
+            found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise DTypeError(f"data: takes a Tensor of dtype {self.dtype}, not {found}")
+        self.array = value.array
+
+    def detach(self) -> "Tensor":
+        """The same memory without a graph."""
+        return Tensor(self.array)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.array.numpy(), separator=", ", prefix="Tensor(", threshold=100, precision=4)
+        extra = f", op={self.node.op.name}" if self.node is not None else ", requires_grad=True" * self._leaf_grad
+        return f"Tensor({values}, dtype={self.dtype}, device={self.device}{extra})"
+
+    # To the host and between devices.
+
+    def numpy(self) -> Any:
+        """A NumPy array with a copy of the elements (bfloat16 as float32). Waits for the device."""
+        return self.array.numpy()
+
+    def item(self) -> Any:
+        """The one element as a Python number. Waits for the device."""
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        return self.array.tolist()
+
+    def __float__(self) -> float:
+        return float(self.array)
+
+    def __int__(self) -> int:
+        return int(self.array)
+
+    def __bool__(self) -> bool:
+        return bool(self.array)
+
+    def __index__(self) -> int:
+        return self.array.__index__()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.array.__array__(dtype, copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def to(self, device: Device | str | None = None, dtype: Any = None) -> "Tensor":
+        """On another device, or of another type; itself where nothing changes. Gradients flow back."""
+        target = self.device if device is None else as_device(device)
+        moved = self if target is self.device else apply(Move(target), self)
+        return moved if dtype is None else moved.astype(dtype)
+
+    def astype(self, dtype: Any) -> "Tensor":
+        target = as_dtype(dtype)
+        return self if target is self.array.dtype else apply(Cast(target), self)
+
+    def contiguous(self) -> "Tensor":
+        return self if self.array.layout.contiguous else _recorded(Reshape(self.shape), self.array.copy(), (self,))
+
+    # Gradients.
+
+    def backward(self, grad: "Tensor | None" = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add the gradients of this tensor to the `.grad` of every leaf that it depends on.
+
+        `grad` is the gradient to start from, 1 for a single element. The graph is freed, unless `retain_graph`;
+        with `create_graph` the gradients can be differentiated again.
+        """
+        if self.node is None:
+            if not self._leaf_grad:
+                raise GraphError(
+                    "backward: no graph behind this tensor; compute it from tensors with requires_grad=True"
+                )
+            found: dict[Any, Any] = {self: _seed(self, grad, create_graph)}
+        else:
+            found = _propagate(self, grad, retain_graph or create_graph, create_graph)
+        taken: set[int] = set()
+        for leaf, g in found.items():
+            _accumulate(leaf, g, taken)
+
+    # Elementwise: see Operators.
+
+    def _unary(self, kind: Unary) -> "Tensor":
+        return _recorded(UNARY_OPS[kind], self.array._unary(kind), (self,))
+
+    def _binary(self, kind: Binary, other: Any) -> "Tensor":
+        if not isinstance(other, Tensor):
+            if type(other) in SCALARS:
+                return self._scalar(kind, other, swapped=False)
+            other = Tensor(as_operand(kind.op, self.array, other))
+        a, b = self, other
+        x, y = a.array, b.array
+        if x.dtype is not y.dtype:
+            compute, _ = binary_types(kind, x.dtype, y.dtype)
+            a, b = a.astype(compute), b.astype(compute)
+        if x.layout.shape != y.layout.shape:
+            shape = broadcast_shapes(kind.op, x.layout.shape, y.layout.shape)
+            a, b = _broadcast(a, shape), _broadcast(b, shape)
+        return _recorded(BINARY_OPS[kind], a.array._binary(kind, b.array), (a, b))
+
+    def _swapped(self, kind: Binary, other: Any) -> "Tensor":
+        if type(other) in SCALARS:
+            return self._scalar(kind, other, swapped=True)
+        return Tensor(as_operand(kind.op, self.array, other))._binary(kind, self)
+
+    def _scalar(self, kind: Binary, scalar: Scalar, swapped: bool) -> "Tensor":
+        op = SCALAR_OPS.get(kind)
+        if op is None or not self.array.dtype.is_float:
+            return _recorded(TestScalar(kind, scalar, swapped), self.array._scalar(kind, scalar, swapped), (self,))
+        return _recorded(op(scalar, swapped), self.array._scalar(kind, scalar, swapped), (self,))
+
+    def where(self, a: Any, b: Any) -> "Tensor":
+        """a where self is true, else b; both may be numbers."""
+        model = next((v for v in (a, b) if isinstance(v, Tensor)), None)
+        if model is None:
+            return Tensor(self.array.where(a, b))
+        x, y = (v if isinstance(v, Tensor) else Tensor(as_operand("where", model.array, v)) for v in (a, b))
+        dtype, _ = binary_types(Binary.MAXIMUM, x.dtype, y.dtype)
+        shape = broadcast_shapes("where", self.shape, x.shape, y.shape)
+        return apply(
+            Where(),
+            _broadcast(self.astype("bool"), shape),
+            _broadcast(x.astype(dtype), shape),
+            _broadcast(y.astype(dtype), shape),
+        )
+
+    # Reductions: over some axes, or all.
+
+    def sum(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        """The sum; ints and bools in int64 (int32 where the device has none)."""
+        return apply(Summation(self._axes(axes, "sum"), keepdims), self)
+
+    def prod(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        return apply(Product(self._axes(axes, "prod"), keepdims), self)
+
+    def max(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        return apply(Max(self._axes(axes, "max"), keepdims), self)
+
+    def min(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        return apply(Min(self._axes(axes, "min"), keepdims), self)
+
+    def any(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        return apply(AnyTrue(self._axes(axes, "any"), keepdims), self)
+
+    def all(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        return apply(AllTrue(self._axes(axes, "all"), keepdims), self)
+
+    def mean(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        """The sum over the count; ints give float32."""
+        x = self if self.dtype.is_float else self.astype("float32")
+        total = x.sum(axes, keepdims)
+        return total * (total.size / self.size) if self.size else total * float("nan")
+
+    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> "Tensor":
+        """The mean of squared distances from the mean, over n - correction."""
+        deviation = self - self.mean(axes, keepdims=True)
+        total = deviation.square().sum(axes, keepdims)
+        n = self.size / max(total.size, 1) - correction
+        return total * (1.0 / n if n > 0 else float("nan"))
+
+    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> "Tensor":
+        return self.var(axes, keepdims, correction).sqrt()
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        """The position of the first largest element along an axis, or in row-major order of all."""
+        return apply(ArgMax(axis if axis is None else normalize_axis(axis, self.ndim, "argmax"), keepdims), self)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        return apply(ArgMin(axis if axis is None else normalize_axis(axis, self.ndim, "argmin"), keepdims), self)
+
+    def cumsum(self, axis: int) -> "Tensor":
+        return apply(CumSum(normalize_axis(axis, self.ndim, "cumsum")), self)
+
+    def logsumexp(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
+        """log(sum(exp(self))) without overflow."""
+        return apply(LogSumExp(self._axes(axes, "logsumexp"), keepdims), self)
+
+    def softmax(self, axis: int = -1) -> "Tensor":
+        return self._along(Softmax(), axis, "softmax")
+
+    def log_softmax(self, axis: int = -1) -> "Tensor":
+        return self._along(LogSoftmax(), axis, "log_softmax")
+
+    def _along(self, op: Op, axis: int, name: str) -> "Tensor":
+        """Apply an op of the last axis to another one."""
+        x = self if self.dtype.is_float else self.astype("float32")
+        at, last = normalize_axis(axis, self.ndim, name), self.ndim - 1
+        if at == last:
+            return apply(op, x)
+        swapped = tuple(last if a == at else at if a == last else a for a in range(self.ndim))
+        return apply(op, x.permute(swapped)).permute(swapped)
+
+    def _axes(self, axes: Axes, op: str) -> Shape:
+        return normalize_axes(axes, len(self.array.layout.shape), op)
+
+    # Movement.
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements in row-major order; one size may be -1."""
+        return apply(Reshape(resolve_reshape(self.shape, shape_argument(shape))), self)
+
+    def permute(self, *axes: Any) -> "Tensor":
+        """Axis `axes[i]` becomes axis i."""
+        return apply(Permute(tuple(normalize_axis(a, self.ndim, "permute") for a in shape_argument(axes))), self)
+
+    @property
+    def T(self) -> "Tensor":
+        return self.permute(tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> "Tensor":
+        """The last two axes swapped."""
+        if self.ndim < 2:
+            raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
+        return self.permute((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def transpose(self, axes: tuple[int, int] | None = None) -> "Tensor":
+        """Two axes swapped, by default the last two."""
+        one, other = axes if axes is not None else (-2, -1)
+        i, j = normalize_axis(one, self.ndim, "transpose"), normalize_axis(other, self.ndim, "transpose")
+        return self.permute(tuple(j if a == i else i if a == j else a for a in range(self.ndim)))
+
+    def broadcast_to(self, *shape: Any) -> "Tensor":
+        """Axes of size 1, and new leading axes, repeated without a copy."""
+        return apply(BroadcastTo(shape_argument(shape)), self)
+
+    def flip(self, axes: Axes = None) -> "Tensor":
+        return apply(Flip(self._axes(axes, "flip")), self)
+
+    def squeeze(self, axes: Axes = None) -> "Tensor":
+        return self.reshape(squeezed_shape(self.shape, axes))
+
+    def expand_dims(self, axis: int) -> "Tensor":
+        at = normalize_axis(axis, self.ndim + 1, "expand_dims")
+        return self.reshape((*self.shape[:at], 1, *self.shape[at:]))
+
+    def sliced(self, steps: tuple[Step, ...]) -> "Tensor":
+        """The view of parsed steps, see `indexing.py`."""
+        return self if is_whole(steps, self.shape) else apply(Slice(steps), self)
+
+    def embedded(self, steps: tuple[Step, ...], shape: Shape) -> "Tensor":
+        return apply(Embed(steps, shape), self)
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        parsed = parse_key(_arrays_in(key), self.shape)
+        view = self.sliced(parsed.steps)
+        return pick(view, parsed) if parsed.arrays else view
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if self.requires_grad and is_grad_enabled():
+            raise GraphError("assign: this tensor takes part in a graph; assign inside `with needle.no_grad():`")
+        self.array[_arrays_in(key)] = value.array if isinstance(value, Tensor) else value
+
+    # Matrix products, and elements by index.
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return self.matmul(other if isinstance(other, Tensor) else Tensor(as_operand("matmul", self.array, other)))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return Tensor(as_operand("matmul", self.array, other)).matmul(self)
+
+    def matmul(self, other: "Tensor") -> "Tensor":
+        """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
+        a, b = _promoted("matmul", self, other)
+        if a.ndim == 0 or b.ndim == 0:
+            raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
+        if a.ndim == 1 or b.ndim == 1:
+            wide = (a.expand_dims(0) if a.ndim == 1 else a).matmul(b.expand_dims(1) if b.ndim == 1 else b)
+            gone = (() if a.ndim > 1 else (wide.ndim - 2,)) + (() if b.ndim > 1 else (wide.ndim - 1,))
+            return wide.squeeze(gone)
+        if a.shape[:-2] != b.shape[:-2] and b.ndim != 2:
+            batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+            a, b = _broadcast(a, batch + a.shape[-2:]), _broadcast(b, batch + b.shape[-2:])
+        return apply(MatMul(), a, b)
+
+    def linear(self, weight: "Tensor", bias: "Tensor", relu: bool = False) -> "Tensor":
+        """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
+        return apply(Linear(relu), self, weight, bias)
+
+    def gather(self, index: "Tensor", axis: int) -> "Tensor":
+        """self[..., index[...], ...] along an axis; the other axes of index are self's, or 1."""
+        return apply(Gather(normalize_axis(axis, self.ndim, "gather")), self, index)
+
+    def scattered(self, index: "Tensor", axis: int, size: int) -> "Tensor":
+        return apply(Scatter(axis, size), self, index)
+
+    def scatter_add(self, index: "Tensor", source: "Tensor", axis: int) -> "Tensor":
+        """self, to which source is added at the index along an axis; repeated indices add up."""
+        return apply(ScatterAdd(normalize_axis(axis, self.ndim, "scatter_add")), self, index, source)
+
+    def like(self, value: Any) -> "Tensor":
+        """A number or array as a Tensor that can meet this one."""
+        return value if isinstance(value, Tensor) else Tensor(as_operand("convert", self.array, value))
+
+    def cross_entropy(self, labels: "Tensor") -> "Tensor":
+        """The mean of logsumexp(row) - row[label]: self (rows, classes), labels (rows,)."""
+        return apply(CrossEntropy(), self, labels if labels.dtype.category == "int" else labels.astype("int32"))
+
+    # Gradient rules that have a kernel on NDArrays, as compositions.
+
+    def softmax_grad(self, y: "Tensor") -> "Tensor":
+        return y * (self - (self * y).sum(-1, keepdims=True))
+
+    def log_softmax_grad(self, y: "Tensor") -> "Tensor":
+        return self - y.exp() * self.sum(-1, keepdims=True)
+
+    def cross_entropy_grad(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
+        classes = logits.like(np.arange(logits.shape[1])).astype(labels.dtype)
+        hit = (labels.reshape(-1, 1) == classes).astype(logits.dtype)
+        return self.reshape(-1, 1) * (logits.softmax() - hit)
+
+
+def apply(op: Op, *inputs: Tensor) -> Tensor:
+    """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
+    arrays = [x.array for x in inputs]
+    op.shape(*[a.layout.shape for a in arrays])
+    device = arrays[0].device
+    for a in arrays:
+        if a.device is not device:
+            raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
+    return _recorded(op, op.forward(*arrays), inputs)
+
+
+def _wrapped(array: NDArray) -> Tensor:
+    """A Tensor around an array that is one already."""
+    out = Tensor.__new__(Tensor)
+    out.array = array
+    out.grad = out.node = None
+    out._leaf_grad = False
+    return out
+
+
+def _recorded(op: Op, result: NDArray, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The result as a Tensor, with a node if an input requires gradients and the op has any."""
+    out = _wrapped(result)
+    if op.differentiable and result.dtype.is_float:
+        for x in inputs:
+            if (x.node is not None or x._leaf_grad) and is_grad_enabled():
+                parents = tuple([x.node or (x if x._leaf_grad else None) for x in inputs])
+                out.node = Node(op, parents, tuple([x.array for x in inputs]), result)
+                break
+    return out
+
+
+def _as_array(value: TensorLike, device: Device | str | None, dtype: Any) -> NDArray:
+    """The array of a tensor-like value. Python floats are float32, ints int64; NumPy arrays keep their type."""
+    if isinstance(value, Tensor):
+        value = value.array
+    if isinstance(value, NDArray):
+        return value.to(device, dtype) if device is not None or dtype is not None else value
+    if isinstance(value, np.ndarray | np.generic):
+        return from_numpy(value, device, dtype)
+    try:
+        values = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"tensor: the nested lists are ragged: {error}") from None
+    if values.dtype == np.float64 and dtype is None:
+        dtype = "float32"
+    return from_numpy(values, device, dtype)
+
+
+def _broadcast(x: Tensor, shape: Shape) -> Tensor:
+    return x if x.array.layout.shape == shape else apply(BroadcastTo(shape), x)
+
+
+def _promoted(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if a.dtype is b.dtype:
+        return a, b
+    dtype, _ = binary_types(Binary.ADD, a.dtype, b.dtype)
+    return a.astype(dtype), b.astype(dtype)
+
+
+def _arrays_in(key: Any) -> Any:
+    """An index with its Tensors as NDArrays: indices have no gradients."""
+    if isinstance(key, tuple):
+        return tuple(_arrays_in(k) for k in key)
+    return key.array if isinstance(key, Tensor) else key
+
+
+# The two ways through a graph: on NDArrays, and on Tensors, which record it again.
+
+
+def _seed(root: Tensor, grad: Any, create_graph: bool) -> Any:
+    """The cotangent to start from."""
+    if grad is None:
+        if root.size != 1:
+            raise ShapeError(f"backward: takes one element, or the gradient to start from: shape is {root.shape}")
+        grad = Tensor(root.array.filled(root.shape, 1, root.dtype))
+    grad = grad if isinstance(grad, Tensor) else Tensor(as_operand("backward", root.array, grad))
+    if grad.shape != root.shape:
+        raise ShapeError(f"backward: the gradient to start from is {grad.shape}, the tensor {root.shape}")
+    if grad.device is not root.device:
+        raise DeviceError(f"backward: the gradient is on {grad.device}, the tensor on {root.device}")
+    grad = grad.astype(root.dtype)
+    return grad if create_graph else grad.array
+
+
+def _propagate(root: Tensor, grad: Any, keep: bool, create_graph: bool, wanted: Sequence[Any] = ()) -> dict[Any, Any]:
+    assert root.node is not None
+    cotangent = _seed(root, grad, create_graph)
+    return propagate(root.node, cotangent, keep=keep, wrap=_relinked if create_graph else None, wanted=wanted)
+
+
+def _relinked(array: NDArray, parent: Parent) -> Tensor:
+    """A value kept by a node, as the Tensor that it was: with its place in the graph."""
+    if isinstance(parent, Tensor):
+        return parent
+    out = _wrapped(array)
+    out.node = parent
+    return out
+
+
+def _accumulate(leaf: Tensor, g: Any, taken: set[int]) -> None:
+    """leaf.grad += g. A first gradient is copied where its memory is not its own: rules may return views of
+    others, and somebody may clip gradients in place."""
+    if isinstance(g, Tensor):
+        leaf.grad = g if leaf.grad is None else leaf.grad + g
+        return
+    if leaf.grad is not None:
+        leaf.grad = _wrapped(leaf.grad.array + g)
+        return
+    if id(g.buffer) in taken or not g.layout.compacted:
+        g = g.copy()
+    taken.add(id(g.buffer))
+    leaf.grad = _wrapped(g)
+
+
+def grad_of(
+    outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, *,
+    retain_graph: bool = False, create_graph: bool = False, allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The gradients of outputs with respect to inputs, leaving every `.grad` as it is."""
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ends = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    seeds = [grad_outputs] if isinstance(outputs, Tensor) else list(grad_outputs or [None] * len(roots))
+    keys = [x.node or x for x in ends]
+    totals: dict[Any, Any] = {}
+    for i, (root, seed) in enumerate(zip(roots, seeds, strict=True)):
+        keep = retain_graph or create_graph or i < len(roots) - 1
+        found = {}
+        if root.node is not None:
+            found = _propagate(root, seed, keep, create_graph, keys)
+        elif any(root is key for key in keys):
+            found = {root: _seed(root, seed, create_graph)}
+        for key, g in found.items():
+            totals[key] = totals[key] + g if key in totals else g
+    if not allow_unused and any(key not in totals for key in keys):
+        missing = next(i for i, key in enumerate(keys) if key not in totals)
+        raise GraphError(f"grad: input {missing} has no path to the outputs; pass allow_unused=True to get None for it")
+    return tuple(_as_tensor(totals.get(key)) for key in keys)
+
+
+def _as_tensor(g: Any) -> Tensor | None:
+    return g if g is None or isinstance(g, Tensor) else _wrapped(g)

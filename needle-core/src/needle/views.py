@@ -1,0 +1,134 @@
+"""Views of an array: algebra on its layout, which shares memory and costs no kernel."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+from needle.backend import View
+from needle.device import Device
+from needle.dtype import DType
+from needle.errors import ShapeError
+from needle.indexing import Step, view_layout
+from needle.layout import Layout
+from needle.shape import Axes, Shape, normalize_axes, normalize_axis, resolve_reshape
+
+
+class Views(View):
+    """The methods of NDArray that only look at its elements in another order."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def viewed(self, layout: Layout) -> Self:
+        """The same buffer through another layout."""
+
+    device: Device
+
+    @abstractmethod
+    def contiguous(self) -> Self:
+        """Itself if contiguous, else a copy that is."""
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """A new array with the same elements, row-major."""
+
+    @abstractmethod
+    def astype(self, dtype: Any) -> Self:
+        """Converted to another element type."""
+
+    @abstractmethod
+    def assign(self, value: Any) -> None:
+        """Overwrite the elements in place."""
+
+    @abstractmethod
+    def like(self, value: Any) -> Self:
+        """A number or NumPy array as an array that can meet this one."""
+
+    @abstractmethod
+    def new(self, shape: Shape, dtype: DType) -> Self:
+        """An array on the same device, its elements not yet written."""
+
+    @abstractmethod
+    def filled(self, shape: Shape, value: float | int | bool, dtype: Any) -> Self:
+        """An array of one value on the same device."""
+
+    @property
+    def size(self) -> int:
+        return self.layout.size
+
+    @property
+    def ndim(self) -> int:
+        return len(self.layout.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.layout.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        if not self.layout.shape:
+            raise TypeError("len() of an array of rank 0")
+        return self.layout.shape[0]
+
+    def reshape(self, *shape: Any) -> Self:
+        """The same elements in row-major order; one size may be -1. Copies only where no view can show them."""
+        target = resolve_reshape(self.layout.shape, shape_argument(shape))
+        layout = self.layout.reshape(target)
+        return self.viewed(layout) if layout is not None else self.contiguous().reshape(target)
+
+    def permute(self, *axes: Any) -> Self:
+        """Axis `axes[i]` becomes axis i."""
+        order = shape_argument(axes)
+        order = tuple(normalize_axis(a, self.ndim, "permute") for a in order)
+        if sorted(order) != list(range(self.ndim)):
+            raise ShapeError(f"permute: {order} is no order of the axes of {self.shape}")
+        return self.viewed(self.layout.permute(order))
+
+    @property
+    def T(self) -> Self:
+        """All axes in reverse order."""
+        return self.viewed(self.layout.permute(tuple(reversed(range(self.ndim)))))
+
+    @property
+    def mT(self) -> Self:
+        """The last two axes swapped."""
+        rank = len(self.layout.shape)
+        if rank < 2:
+            raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
+        return self.viewed(self.layout.permute((*range(rank - 2), rank - 1, rank - 2)))
+
+    def broadcast_to(self, *shape: Any) -> Self:
+        """Axes of size 1, and new leading axes, repeated without a copy."""
+        return self.viewed(self.layout.broadcast_to(shape_argument(shape)))
+
+    def flip(self, axes: Axes = None) -> Self:
+        """The elements of some axes, or of all, in reverse order."""
+        return self.viewed(self.layout.flip(normalize_axes(axes, self.ndim, "flip")))
+
+    def sliced(self, steps: tuple[Step, ...]) -> Self:
+        """The view of parsed steps, see `indexing.py`."""
+        return self.viewed(view_layout(self.layout, steps))
+
+    def squeeze(self, axes: Axes = None) -> Self:
+        """Without the axes of size 1 that are named, or all of them."""
+        return self.reshape(squeezed_shape(self.shape, axes))
+
+    def expand_dims(self, axis: int) -> Self:
+        """With a new axis of size 1 before axis `axis`."""
+        return self.viewed(self.layout.insert_axis(normalize_axis(axis, self.ndim + 1, "expand_dims")))
+
+
+def shape_argument(shape: tuple[Any, ...]) -> Shape:
+    """`f(2, 3)` and `f((2, 3))` mean the same."""
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    return shape if all(type(n) is int for n in shape) else tuple(int(n) for n in shape)
+
+
+def squeezed_shape(shape: Shape, axes: Axes) -> Shape:
+    """The shape without the named axes, which must have size 1; None names all that do."""
+    chosen = (
+        tuple(i for i, n in enumerate(shape) if n == 1) if axes is None else normalize_axes(axes, len(shape), "squeeze")
+    )
+    wide = [i for i in chosen if shape[i] != 1]
+    if wide:
+        raise ShapeError(f"squeeze: axis {wide[0]} has size {shape[wide[0]]}, not 1: shape is {shape}")
+    return tuple(n for i, n in enumerate(shape) if i not in chosen)
