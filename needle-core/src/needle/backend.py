@@ -88,11 +88,11 @@ class Backend(ABC):
         """Memory for `nbytes` (perhaps 0), contents undefined; OutOfMemoryError where there is none."""
 
     @abstractmethod
-    def upload(self, dst: Buffer, offset: int, host: memoryview) -> None:
+    def upload(self, dst: Any, offset: int, host: memoryview) -> None:
         """Copy `host` into `dst`; the host memory may be reused on return."""
 
     @abstractmethod
-    def download(self, src: Buffer, offset: int, host: memoryview) -> None:
+    def download(self, src: Any, offset: int, host: memoryview) -> None:
         """Wait for all work on `src`, then copy into `host`; raises what went wrong before."""
 
     @abstractmethod

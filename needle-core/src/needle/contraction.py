@@ -1,5 +1,7 @@
 """Matrix products of arrays, brought to the one form that backends take: batches of matrices, or one."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any, Self
 
@@ -27,22 +29,16 @@ class Contractions(Views):
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
         if self.ndim == 1 or other.ndim == 1:
             return self._with_vectors(other)
-        shape = matmul_shape(self.shape, other.shape)
         if self.device is not other.device:
             raise DeviceError(f"matmul: operands are on {self.device} and {other.device}; move one with .to(device)")
-        dtype = promote(self.dtype, other.dtype)
-        if dtype.category == "bool":
+        a, b = (self, other) if self.dtype is other.dtype else _promoted(self, other)
+        if a.dtype.category == "bool":
             raise DTypeError("matmul: not defined for bool; convert with .astype('int32')")
-        a, b = self.astype(dtype), other.astype(dtype)
-        if b.ndim == 2 and a.ndim > 2 and a.layout.contiguous:
-            a = a.reshape(-1, a.shape[-1])  # one tall matrix in place of a batch
-        batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
-        count, m, n = prod(batch), a.shape[-2], b.shape[-1]
-        out = self.new(shape, dtype)
-        stored_a, transpose_a = stored_matrix(_as_batch(a, batch))
-        stored_b, transpose_b = stored_matrix(_as_batch(b, batch))
-        target = out.viewed(Layout.compact((count, m, n)))
-        dispatch.matmul(self.device, target, stored_a, stored_b, transpose_a, transpose_b)
+        plan = matmul_plan(a.layout, b.layout)
+        out = self.new(plan.shape, a.dtype)
+        stored_a = a.viewed(plan.a) if plan.a is not None else as_batch(a, plan.batch).copy()
+        stored_b = b.viewed(plan.b) if plan.b is not None else as_batch(b, plan.batch).copy()
+        dispatch.matmul(self.device, out.viewed(plan.out), stored_a, stored_b, plan.transpose_a, plan.transpose_b)
         return out
 
     def _with_vectors(self, other: Self) -> Self:
@@ -56,15 +52,86 @@ class Contractions(Views):
     def linear(self, weight: Self, bias: Self, activation: Unary | None = None) -> Self:
         """activation(self @ weight + bias) in one pass: (..., k) @ (k, n) + (n,)."""
         a = self.contiguous()
-        m, k, n = prod(a.shape[:-1]), a.shape[-1], weight.shape[-1]
-        stored, transposed = stored_matrix(weight)
-        out = self.new((*a.shape[:-1], n), self.dtype)
-        flat = out.viewed(Layout.compact((m, n)))
-        args = (flat, a.reshape(m, k), stored, bias.reshape(n), transposed, activation)
-        dispatch.run(self.device, "linear", *args)
+        k, n = weight.layout.shape
+        m = a.layout.size // k if k else prod(a.layout.shape[:-1])
+        stored, transposed = stored_layout(weight.layout)
+        out = self.new((*a.layout.shape[:-1], n), self.dtype)
+        dispatch.run(
+            self.device,
+            "linear",
+            out.viewed(Layout.compact((m, n))),
+            a.viewed(Layout((m, k), (k, 1), a.layout.offset)) if len(a.layout.shape) != 2 else a,
+            weight.contiguous() if stored is None else weight.viewed(stored),
+            bias.reshape(n),
+            transposed,
+            activation,
+        )
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class MatMulPlan:
+    """How the operands of a product are handed to a backend: as views of these layouts, or, for None, copied."""
+
+    shape: Shape
+    batch: Shape
+    out: Layout
+    a: Layout | None
+    b: Layout | None
+    transpose_a: bool
+    transpose_b: bool
+
+
+@lru_cache(maxsize=4096)
+def matmul_plan(a: Layout, b: Layout) -> MatMulPlan:
+    """All that follows from the layouts of two operands of rank 2 or more."""
+    shape = matmul_shape(a.shape, b.shape)
+    batch = shape[:-2]
+    if len(b.shape) == 2 and a.contiguous:
+        batch = ()  # one tall matrix in place of a batch
+        rows, k = prod(a.shape[:-1]), a.shape[-1]
+        a = Layout((rows, k), (k, 1), a.offset)
+    count = prod(batch)
+    left, right = _batch_layout(a, batch), _batch_layout(b, batch)
+    stored_a, transpose_a = stored_layout(left) if left is not None else (None, False)
+    stored_b, transpose_b = stored_layout(right) if right is not None else (None, False)
+    out = Layout.compact((count, a.shape[-2], b.shape[-1]))
+    return MatMulPlan(shape, batch, out, stored_a, stored_b, transpose_a, transpose_b)
+
+
+def _batch_layout(x: Layout, batch: Shape) -> Layout | None:
+    """(B, rows, columns) with B the whole batch, or 1 where x is one matrix for all; None if only a copy is that."""
+    if prod(x.shape[:-2]) == 1 and prod(batch) > 0:
+        return Layout((1, *x.shape[-2:]), (0, *x.strides[-2:]), x.offset)
+    return x.broadcast_to((*batch, *x.shape[-2:])).reshape((prod(batch), *x.shape[-2:]))
+
+
+def as_batch(x: Any, batch: Shape) -> Any:
+    """The operand as (B, rows, columns), by a copy."""
+    if prod(x.shape[:-2]) == 1 and prod(batch) > 0:
+        return x.reshape(1, *x.shape[-2:])
+    return x.broadcast_to(*batch, *x.shape[-2:]).reshape(prod(batch), *x.shape[-2:])
+
+
+@lru_cache(maxsize=4096)
+def stored_layout(x: Layout) -> tuple[Layout | None, bool]:
+    """The matrices as they lie in memory, rows of unit stride, and whether that is x transposed; None: neither."""
+    rows, columns = x.strides[-2:]
+    height, width = x.shape[-2:]
+    if x.contiguous or (columns == 1 and rows >= width):
+        return x, False
+    if rows == 1 and columns >= height:
+        rank = len(x.shape)
+        return x.permute((*range(rank - 2), rank - 1, rank - 2)), True
+    return None, False
+
+
+def _promoted(a: Any, b: Any) -> tuple[Any, Any]:
+    dtype = promote(a.dtype, b.dtype)
+    return a.astype(dtype), b.astype(dtype)
+
+
+@lru_cache(maxsize=4096)
 def matmul_shape(a: Shape, b: Shape) -> Shape:
     """The shape of a @ b, or a ShapeError."""
     if not a or not b:
@@ -74,21 +141,3 @@ def matmul_shape(a: Shape, b: Shape) -> Shape:
         raise ShapeError(f"matmul: inner sizes differ, {rows} != {columns}: a is {a}, b is {b}")
     batch = broadcast_shapes("matmul", a[:-2], b[:-2])
     return batch + a[-2:-1] * (len(a) > 1) + b[-1:] * (len(b) > 1)
-
-
-def _as_batch(x: Any, batch: Shape) -> Any:
-    """(B, rows, columns) with B the whole batch, or 1 where x is one matrix for all."""
-    if prod(x.shape[:-2]) == 1 and prod(batch) > 0:
-        return x.reshape(1, *x.shape[-2:])
-    return x.broadcast_to(*batch, *x.shape[-2:]).reshape(prod(batch), *x.shape[-2:])
-
-
-def stored_matrix(x: Any) -> tuple[Any, bool]:
-    """The matrices as they lie in memory, rows of unit stride, and whether that is the transpose of x."""
-    rows, columns = x.layout.strides[-2:]
-    height, width = x.layout.shape[-2:]
-    if (columns == 1 and rows >= width) or x.layout.contiguous:
-        return x, False
-    if rows == 1 and columns >= height:
-        return x.mT, True
-    return x.contiguous(), False

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from needle.backend import Backend, View
 from needle.device import Device
-from needle.dtype import DType
+from needle.dtype import DType, int32, int64
 from needle.errors import DTypeError
 from needle.fallback import Path, note, record
 from needle.host import run_on_host
@@ -201,11 +201,15 @@ def dispatcher(device: Device) -> Dispatcher:
     return found
 
 
+def index_dtype(device: Device) -> DType:
+    """The type of indices, and of Python ints, on a device: int64, or int32 where it has none."""
+    return int64 if int64 in dispatcher(device).backend.dtypes else int32
+
+
 def run(device: Device, op: str, *args: Any) -> None:
     """Run any primitive: the general form of the functions below."""
     door = _dispatchers.get(device) or dispatcher(device)
-    layouts = tuple([view.layout.contiguous for arg in args for view in _views(arg)])
-    key = (op, args[0] if isinstance(args[0], Kind) else None, _dtypes(args), layouts)
+    key = _signature(op, args)
     plan = door.plans.get(key)
     if plan is None:
         plan = door.plans[key] = door.plan(op, args)
@@ -213,6 +217,19 @@ def run(device: Device, op: str, *args: Any) -> None:
         observe(door, op, args, plan)
     else:
         plan(*args)
+
+
+def _signature(op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What the way of a call depends on: its kind, and each operand's dtype and layout class."""
+    key: list[Any] = [op]
+    for arg in args:
+        if isinstance(arg, View):
+            key += (arg.dtype, arg.layout.contiguous)
+        elif type(arg) is list:
+            key += [(view.dtype, view.layout.contiguous) for view in arg]
+        elif isinstance(arg, Kind):
+            key.append(arg)
+    return tuple(key)
 
 
 def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> None:
@@ -274,11 +291,27 @@ def where(device: Device, dst: View, condition: View, a: View, b: View) -> None:
 
 
 def reduce(device: Device, kind: Reduce, dst: View, x: View, rows: int, n: int) -> None:
-    run(device, "reduce", kind, dst, x, rows, n)
+    door = _dispatchers.get(device) or dispatcher(device)
+    key = ("reduce", kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
+    plan = door.plans.get(key)
+    if plan is None:
+        plan = door.plans[key] = door.plan("reduce", (kind, dst, x, rows, n))
+    if observers:
+        observe(door, "reduce", (kind, dst, x, rows, n), plan)
+    else:
+        plan(kind, dst, x, rows, n)
 
 
 def matmul(device: Device, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
-    run(device, "matmul", dst, a, b, transpose_a, transpose_b)
+    door = _dispatchers.get(device) or dispatcher(device)
+    key = ("matmul", a.dtype, a.layout.contiguous, b.layout.contiguous)
+    plan = door.plans.get(key)
+    if plan is None:
+        plan = door.plans[key] = door.plan("matmul", (dst, a, b, transpose_a, transpose_b))
+    if observers:
+        observe(door, "matmul", (dst, a, b, transpose_a, transpose_b), plan)
+    else:
+        plan(dst, a, b, transpose_a, transpose_b)
 
 
 def random(device: Device, kind: Random, dst: View, seed: int, offset: int) -> None:

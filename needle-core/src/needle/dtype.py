@@ -55,17 +55,20 @@ def as_dtype(dtype: Any) -> DType:
     """The DType named by a DType, its name, `float`, `int`, `bool`, or a NumPy dtype."""
     if type(dtype) is DType:
         return dtype
-    name = {float: "float32", int: "int64", bool: "bool"}.get(dtype) if isinstance(dtype, type) else None
+    name = _PYTHON.get(dtype) if isinstance(dtype, type) else None
     if name is None:
         name = dtype if isinstance(dtype, str) else _numpy_name(dtype)
     if name not in _BY_NAME:
-        raise DTypeError(f"no dtype {dtype!r}; there are {', '.join(_BY_NAME)}")
+        raise DTypeError(f"no dtype {name!r}; there are {', '.join(_BY_NAME)}")
     return _BY_NAME[name]
+
+
+_PYTHON: dict[type, str] = {float: "float32", int: "int64", bool: "bool"}
 
 
 def _numpy_name(dtype: Any) -> str:
     try:
-        return np.dtype(dtype).name
+        return str(dtype) if dtype is None else str(np.dtype(dtype).name)
     except TypeError:
         return str(dtype)
 
@@ -111,13 +114,16 @@ def promote(a: DType, b: DType) -> DType:
     return _PROMOTION[a, b]
 
 
-def promote_scalar(dtype: DType, scalar: bool | int | float) -> DType:
-    """The type of `array op scalar`: a Python number changes the category only where it must."""
-    if isinstance(scalar, bool) or dtype.is_float:
+def promote_scalar(dtype: DType, category: Category) -> DType:
+    """The type of `array op number`: a Python number changes the category only where it must."""
+    if category == "bool" or dtype.is_float:
         return dtype
-    if isinstance(scalar, int):
+    if category == "int":
         return int64 if dtype is bool_ else dtype
     return DEFAULT_FLOAT
+
+
+CATEGORY: dict[type, Category] = {bool: "bool", int: "int", float: "float"}  # of the Python numbers
 
 
 _INT_RANGE = {d: (int(np.iinfo(str(d)).min), int(np.iinfo(str(d)).max)) for d in DTYPES if d.category == "int"}

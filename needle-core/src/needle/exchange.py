@@ -81,7 +81,8 @@ class HostExchange(Views):
         return self._exported().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return tuple(self._exported().__dlpack_device__())  # type: ignore[return-value]
+        kind, index = self._exported().__dlpack_device__()
+        return int(kind), int(index)
 
     def __buffer__(self, flags: int) -> memoryview:
         """The buffer protocol (Python 3.12), for host memory."""

@@ -35,8 +35,10 @@ class Node:
         self.op = op
         self.parents = parents
         reads = op.reads
-        self.inputs = tuple([x if i in reads else _spec(x) for i, x in enumerate(inputs)])
-        self.result = result if "y" in reads else _spec(result)
+        self.inputs = tuple(
+            [x if i in reads else Spec(x.layout.shape, x.dtype, x.device) for i, x in enumerate(inputs)]
+        )
+        self.result = result if "y" in reads else Spec(result.layout.shape, result.dtype, result.device)
 
     @property
     def released(self) -> bool:
@@ -44,12 +46,9 @@ class Node:
         return not self.inputs
 
     def release(self) -> None:
+        """Let go of what is kept; the node can then be passed no more."""
         self.inputs = self.parents = ()
-        self.result = _spec(self.result)
-
-
-def _spec(x: "NDArray | Spec") -> Spec:
-    return x if isinstance(x, Spec) else Spec(x.layout.shape, x.dtype, x.device)
+        self.result = Spec((), self.result.dtype, self.result.device)
 
 
 def topological_order(root: Node) -> list[Node]:

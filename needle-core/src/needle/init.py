@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from needle.device import Device
+from needle.dispatch import index_dtype
 from needle.errors import DTypeError, ShapeError
 from needle.ndarray import NDArray, from_numpy
 from needle.ndarray import arange as _arange
@@ -17,6 +18,7 @@ from needle.ndarray import empty as _empty
 from needle.ndarray import full as _full
 from needle.op import Scalar
 from needle.random import Generator, default_generator
+from needle.registry import device as as_device
 from needle.shape import Shape
 from needle.tensor import Tensor, TensorLike
 from needle.views import shape_argument
@@ -73,7 +75,7 @@ def arange(
         raise ShapeError("arange: the step is 0")
     values = np.arange(first, last, step)
     if dtype is None and values.dtype.kind == "i":
-        dtype = _arange(0, device=device).dtype
+        dtype = index_dtype(as_device(device))
     return Tensor(from_numpy(values, device, "float32" if dtype is None else dtype))
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from needle import dispatch
 from needle.contraction import Contractions
 from needle.device import Device
-from needle.dtype import DType, as_dtype, bfloat16, bfloat16_from_float32, check_scalar, int32, numpy_dtype, promote
+from needle.dtype import CATEGORY, DType, as_dtype, bfloat16, bfloat16_from_float32, check_scalar, numpy_dtype, promote
 from needle.errors import DeviceError, DTypeError, ShapeError
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
 from needle.layout import Layout
-from needle.reductions import Reductions, index_dtype
+from needle.reductions import Reductions
 from needle.registry import device as as_device
 from needle.result_types import binary_types, scalar_types, unary_types
 from needle.selection import Selection, pick
@@ -139,7 +139,7 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         return as_operand(kind.op, self, other)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: float | int | bool, swapped: bool) -> "NDArray":
-        compute, result = scalar_types(kind, self.dtype, type(scalar))
+        compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
         if compute.category == "int":
             check_scalar(kind.op, scalar, compute)
         x = self if compute is self.dtype else self.astype(compute)
@@ -151,7 +151,8 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         """a where self is true, else b; both may be numbers."""
         model = next((v for v in (a, b) if isinstance(v, NDArray)), None)
         if model is None:
-            model = full((), 0, "float32" if float in (type(a), type(b)) else int32, self.device)
+            floats = float in (type(a), type(b))
+            model = full((), 0, "float32" if floats else dispatch.index_dtype(self.device), self.device)
         x, y = as_operand("where", model, a), as_operand("where", model, b)
         if not x.device is y.device is self.device:
             raise DeviceError(
@@ -198,9 +199,10 @@ def full(
     shape: int | Shape, value: float | int | bool, dtype: Any = None, device: Device | str | None = None
 ) -> NDArray:
     """An array of one value; its type by default is that of the value: bool, int64 or float32."""
-    element = as_dtype(type(value) if dtype is None else dtype)
+    where = as_device(device)
+    element = scalar_dtype(value, where) if dtype is None else as_dtype(dtype)
     check_scalar("full", value, element)
-    out = empty(shape, element, device)
+    out = empty(shape, element, where)
     if out.size:
         one = from_numpy(np.asarray(value), out.device, element)
         dispatch.copy(out.device, out, one.broadcast_to(out.shape))
@@ -235,7 +237,12 @@ def from_dlpack(array: Any, device: Device | str | None = None) -> NDArray:
 def arange(n: int, dtype: Any = None, device: Device | str | None = None) -> NDArray:
     """0, 1, ..., n - 1; as indices of that device unless `dtype` says otherwise."""
     where = as_device(device)
-    return from_numpy(np.arange(n), where, index_dtype(where) if dtype is None else dtype)
+    return from_numpy(np.arange(n), where, dispatch.index_dtype(where) if dtype is None else dtype)
+
+
+def scalar_dtype(value: float | int | bool, device: Device) -> DType:
+    """The type that a Python number has on a device by itself."""
+    return dispatch.index_dtype(device) if type(value) is int else as_dtype(type(value))
 
 
 def as_operand(op: str, model: NDArray, value: Any) -> NDArray:
@@ -247,7 +254,7 @@ def as_operand(op: str, model: NDArray, value: Any) -> NDArray:
     if isinstance(value, SCALARS):
         category = as_dtype(type(value)).category
         keeps = model.dtype.is_float or category == "bool" or (category == "int" and model.dtype.category == "int")
-        dtype = model.dtype if keeps else as_dtype(type(value))
+        dtype = model.dtype if keeps else scalar_dtype(value, model.device)
         check_scalar(op, value, dtype)
         return full((), value, dtype, model.device)
     if isinstance(value, np.ndarray):

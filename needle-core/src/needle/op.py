@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 from needle.device import Device
 from needle.dtype import DType
@@ -77,8 +76,7 @@ class Array(Protocol):
     def cross_entropy_grad(self, logits: Self, labels: Any, /) -> Self: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """What is kept of a value whose elements a gradient rule does not read."""
 
     shape: Shape
@@ -107,15 +105,17 @@ class Op(ABC):
         """The name in errors and drawings: `Exp` is "exp", `LogSoftmax` is "log_softmax"."""
         return _snake(type(self).__name__)
 
-    @abstractmethod
-    def shape(self, *inputs: Shape) -> Shape:
-        """The shape of the result, or a ShapeError."""
+    # The `**_` lets a subclass name its inputs: `def shape(self, a: Shape, b: Shape)` is then a valid override.
 
     @abstractmethod
-    def forward(self, *inputs: "NDArray") -> "NDArray":
-        """The result."""
+    def shape(self, *inputs: Any, **_: Any) -> Shape:
+        """The shape of the result, from the shapes of the inputs; or a ShapeError."""
 
-    def vjp(self, g: Any, y: Any, *inputs: Any) -> Cotangents:
+    @abstractmethod
+    def forward(self, *inputs: Any, **_: Any) -> "NDArray":
+        """The result, from NDArrays."""
+
+    def vjp(self, g: Any, y: Any, *inputs: Any, **_: Any) -> Cotangents:
         """The cotangents of the inputs, given `g`, that of the result `y`."""
         return (None,) * len(inputs)
 

@@ -1,14 +1,15 @@
 """Reductions of an array over some of its axes, or all; and running sums."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Self
 
 from needle import dispatch
-from needle.device import Device
-from needle.dtype import DType, int32, int64
+from needle.dtype import int64
 from needle.errors import ShapeError
 from needle.kinds import Reduce
+from needle.layout import Layout
 from needle.operators import Operators
 from needle.result_types import sum_dtype
 from needle.rowwise import Rowwise
@@ -60,7 +61,7 @@ class Reductions(Rowwise, Operators):
         last, rows, n = x._with_last((at,))
         if n == 0:
             raise ShapeError(f"{op}: nothing to choose from along axis {at}: shape is {self.shape}")
-        out = self.new(reduced_shape(x.shape, (at,), False), index_dtype(self.device))
+        out = self.new(reduced_shape(x.shape, (at,), False), dispatch.index_dtype(self.device))
         dispatch.run(self.device, "argmax", out, last, rows, n)
         if not keepdims:
             return out
@@ -73,7 +74,7 @@ class Reductions(Rowwise, Operators):
 
     def _wide(self) -> Self:
         """Ready to be summed: ints and bools in the widest int of the device."""
-        return self.astype(sum_dtype(self.dtype, index_dtype(self.device) is int64))
+        return self.astype(sum_dtype(self.dtype, dispatch.index_dtype(self.device) is int64))
 
     def _with_last(self, axes: Shape) -> tuple[Self, int, int]:
         """The view whose last axes are those to reduce, the number of its rows, and of the elements in each."""
@@ -81,12 +82,12 @@ class Reductions(Rowwise, Operators):
         return self.viewed(self.layout.permute(order)), rows, n
 
     def _reduced(self, kind: Reduce, axes: Axes, keepdims: bool) -> Self:
-        chosen = normalize_axes(axes, len(self.layout.shape), kind.op)
-        last, rows, n = self._with_last(chosen)
-        if n == 0 and rows and kind in (Reduce.MAX, Reduce.MIN):
-            raise ShapeError(f"{kind.op}: nothing to choose from over axes {chosen}: shape is {self.shape}")
-        out = self.new(reduced_shape(self.layout.shape, chosen, keepdims), self.dtype)
-        dispatch.reduce(self.device, kind, out, last, rows, n)
+        hashable = tuple(axes) if isinstance(axes, list) else axes
+        plan = _view_plan(self.layout, hashable, keepdims)
+        if plan.n == 0 and plan.rows and kind >= Reduce.MAX:
+            raise ShapeError(f"{kind.op}: nothing to choose from over axes {axes}: shape is {self.shape}")
+        out = self.new(plan.shape, self.dtype)
+        dispatch.reduce(self.device, kind, out, self.viewed(plan.last), plan.rows, plan.n)
         return out
 
     def _truth(self, kind: Reduce, axes: Axes, keepdims: bool) -> Self:
@@ -104,6 +105,18 @@ def reduction_plan(shape: Shape, axes: Shape) -> tuple[Shape, int, int]:
     return (*kept, *axes), prod(shape[a] for a in kept), prod(shape[a] for a in axes)
 
 
-def index_dtype(device: Device) -> DType:
-    """The type of indices on a device: int64, or int32 where it has none."""
-    return int64 if int64 in dispatch.dispatcher(device).backend.dtypes else int32
+@dataclass(frozen=True, slots=True)
+class ReductionPlan:
+    """The view whose last axes are those to reduce, and the shape of the result."""
+
+    shape: Shape
+    last: Layout
+    rows: int
+    n: int
+
+
+@lru_cache(maxsize=4096)
+def _view_plan(layout: Layout, axes: Axes, keepdims: bool) -> ReductionPlan:
+    chosen = normalize_axes(axes, len(layout.shape), "reduce")
+    order, rows, n = reduction_plan(layout.shape, chosen)
+    return ReductionPlan(reduced_shape(layout.shape, chosen, keepdims), layout.permute(order), rows, n)

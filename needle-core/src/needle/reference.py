@@ -183,7 +183,7 @@ class NumpyBackend(Backend):
         """Every call has finished when it returns."""
 
     def host_view(self, buffer: HostBuffer) -> memoryview:
-        return memoryview(buffer.raw)
+        return buffer.raw.data
 
     def describe(self) -> str:
         return f"NumPy {np.__version__}"
@@ -237,9 +237,9 @@ class NumpyBackend(Backend):
 
     def scatter_add(self, dst: View, index: View, src: View) -> None:
         where = _checked("scatter_add", elements(index), dst.shape[1])
-        outer, _, inner = np.indices(where.shape, sparse=True)
+        outer, inner = np.ogrid[: where.shape[0], : where.shape[2]]
         total = read(dst).copy()
-        np.add.at(total, (outer, where, inner), read(src))
+        np.add.at(total, (outer[:, :, None], where, inner[:, None, :]), read(src))
         write(dst, total)
 
     def argmax(self, dst: View, x: View, rows: int, n: int) -> None:
@@ -335,7 +335,8 @@ def _limit(dtype: np.dtype[Any], lowest: bool) -> Any:
 
 def _log_softmax(x: Array) -> Array:
     shifted = x - x.max(axis=1, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
 
 
 def _checked(op: str, index: Array, n: int) -> Array:

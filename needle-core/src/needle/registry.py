@@ -75,8 +75,9 @@ class Registry:
             return self._plugins.get(name)
 
     def plugins(self) -> list[Plugin]:
-        """Every plug-in with its state, in order of name."""
-        return [plugin for name in self.names() if (plugin := self.plugin(name)) is not None]
+        """Every plug-in with its state, in order of name; one that claims the name of the built-in stands after it."""
+        loaded = [plugin for name in self.names() if (plugin := self.plugin(name)) is not None]
+        return sorted([*loaded, *self._usurpers()], key=lambda plugin: plugin.name)
 
     def device(self, name: str, index: int = 0) -> Device:
         """The device of that name and index, or a DeviceError that tells what there is."""
@@ -142,17 +143,22 @@ class Registry:
         sources = [_source(entry) for entry in entries]
         if name in os.environ.get("NEEDLE_DISABLE", "").replace(" ", "").split(","):
             return Plugin(name, State.DISABLED, "NEEDLE_DISABLE names it", ", ".join(sources) or "built in")
-        if name == BUILT_IN and not entries:
+        if name == BUILT_IN:
             return self._admit(Plugin(name, State.READY, module=reference))
-        if len(entries) > 1 or name == BUILT_IN:
-            claimants = " and ".join(["needle-core itself"] * (name == BUILT_IN) + sources)
-            return Plugin(name, State.CONFLICT, f"{claimants} claim it; uninstall one", ", ".join(sources))
+        if len(entries) > 1:
+            return Plugin(name, State.CONFLICT, f"{' and '.join(sources)} claim it; uninstall one", ", ".join(sources))
         plugin = Plugin(name, State.READY, source=sources[0])
         try:
             plugin.module = entries[0].load()
         except (Exception, SystemExit) as error:
             return _failed(plugin, error)
         return self._admit(plugin)
+
+    def _usurpers(self) -> list[Plugin]:
+        """Those that claim the built-in's name: never loaded, for every fallback to the host needs the built-in."""
+        sources = [_source(entry) for entry in self._discovered().get(BUILT_IN, [])]
+        reason = "the name belongs to needle-core, so this plug-in is left out; uninstall it"
+        return [Plugin(BUILT_IN, State.CONFLICT, reason, source) for source in sources]
 
     def _admit(self, plugin: Plugin) -> Plugin:
         """Register the module's hooks and ask them; the state that results."""

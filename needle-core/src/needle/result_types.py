@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from needle.dtype import DEFAULT_FLOAT, DType, bool_, int32, int64, promote, promote_scalar
+from needle.dtype import DEFAULT_FLOAT, Category, DType, bool_, int32, int64, promote, promote_scalar
 from needle.errors import DTypeError
 from needle.kinds import BITWISE, COMPARISONS, FLOAT_ONLY, LOGICAL, PREDICATES, Binary, Unary
 
@@ -46,10 +46,10 @@ def _checked(kind: Binary, common: DType) -> tuple[DType, DType]:
 
 
 @cache
-def scalar_types(kind: Binary, x: DType, scalar: type) -> tuple[DType, DType]:
-    """(type to compute in, type of the result) of an array and a Python number, which keeps the array's type
-    unless it is of a higher category."""
-    return _checked(kind, promote_scalar(x, scalar(1)))
+def scalar_types(kind: Binary, x: DType, category: Category) -> tuple[DType, DType]:
+    """(type to compute in, type of the result) of an array and a Python number of this category, which keeps the
+    array's type unless it is of a higher one."""
+    return _checked(kind, promote_scalar(x, category))
 
 
 def sum_dtype(x: DType, has_int64: bool) -> DType:

@@ -3,15 +3,18 @@
 from math import prod
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from needle import dispatch
 from needle.errors import DTypeError, ShapeError
 from needle.indexing import Key, Step, linear_index, pick_sizes, picked_order, view_layout
 from needle.layout import Layout
-from needle.shape import Shape, normalize_axis
+from needle.operators import Operators
+from needle.shape import Shape, check_broadcast, normalize_axis
 from needle.views import Views
 
 
-class Selection(Views):
+class Selection(Views, Operators):
     """The methods of NDArray that read and write by index."""
 
     __slots__ = ()
@@ -55,16 +58,20 @@ class Selection(Views):
         picks = linear_index(key, self.shape)
         order, back = picked_order(self.ndim, picks)
         size, rest = pick_sizes(self.shape, picks)
-        front = self.permute(order)
-        result = front.copy().reshape(size, prod(rest))
-        rows = self.like(picks.linear).numpy().reshape(-1)
+        index = np.asarray(picks.linear.numpy() if hasattr(picks.linear, "numpy") else picks.linear).reshape(-1)
+        if index.size == 0:
+            return
         shape = tuple((*picks.shape, *rest)[a] for a in back)
-        source = self.like(value).astype(self.dtype).broadcast_to(shape)
-        undo = tuple(back.index(a) for a in range(len(back)))
-        values = source.permute(undo).reshape(len(rows), prod(rest))
-        for i, row in enumerate(rows.tolist()):
-            result[row].assign(values[i])
-        front.assign(result.reshape(front.shape))
+        source = self.like(value).astype(self.dtype)
+        check_broadcast("assign", source.shape, shape)
+        ordered = source.broadcast_to(shape).permute(tuple(back.index(a) for a in range(len(back))))
+        last = np.full(size, -1)
+        last[index] = np.arange(index.size)  # which value each row gets, if any
+        front = self.permute(order)
+        chosen = ordered.reshape(index.size, prod(rest)).gather(_positions(self, np.maximum(last, 0)), 0)
+        front.assign(
+            self.like(last >= 0).reshape(size, 1).where(chosen, front.reshape(size, prod(rest))).reshape(front.shape)
+        )
 
 
 A = TypeVar("A", bound=Any)
@@ -78,9 +85,15 @@ def pick(view: A, key: Key) -> A:
     picks = linear_index(key, view.shape)
     order, back = picked_order(len(view.shape), picks)
     size, rest = pick_sizes(view.shape, picks)
-    index = view.like(picks.linear).reshape(-1, 1)
-    rows = view.permute(order).reshape(size, prod(rest)).gather(index, 0)
-    return rows.reshape(*picks.shape, *rest).permute(back)
+    index = _positions(view, picks.linear)
+    rows: Any = view.permute(order).reshape(size, prod(rest)).gather(index, 0)
+    return rows.reshape(*picks.shape, *rest).permute(back)  # type: ignore[no-any-return]
+
+
+def _positions(model: Any, linear: Any) -> Any:
+    """One column of positions, on the model's device and in its type of indices."""
+    host = linear.astype(str(dispatch.index_dtype(model.device))) if isinstance(linear, np.ndarray) else linear
+    return model.like(host).reshape(-1, 1)
 
 
 def _around(shape: Shape, axis: int) -> tuple[int, int, int]:

@@ -90,7 +90,7 @@ def normalize_axes(axes: Axes, rank: int, op: str) -> tuple[int, ...]:
     """The axes in ascending order, counted from the front; None means all of them."""
     if axes is None:
         return tuple(range(rank))
-    listed = (axes,) if hasattr(axes, "__index__") else tuple(axes)  # type: ignore[arg-type]
+    listed = tuple(axes) if isinstance(axes, Sequence) else (axes,)
     result = tuple(sorted(normalize_axis(a, rank, op) for a in listed))
     if len(set(result)) != len(result):
         raise ShapeError(f"{op}: axis repeated in {listed}")

@@ -7,6 +7,7 @@ import numpy as np
 
 from needle.autograd import propagate
 from needle.device import Device
+from needle.dispatch import index_dtype
 from needle.dtype import DType, as_dtype
 from needle.errors import DeviceError, DTypeError, GraphError, ShapeError
 from needle.graph import Node, Parent, is_grad_enabled
@@ -21,7 +22,7 @@ from needle.ops.matmul import Linear, MatMul
 from needle.ops.movement import BroadcastTo, Embed, Flip, Move, Permute, Reshape, Slice
 from needle.ops.pairwise import BINARY_OPS
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
-from needle.ops.scalar import SCALAR_OPS, TestScalar
+from needle.ops.scalar import SCALAR_OPS
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
 from needle.registry import device as as_device
 from needle.result_types import binary_types
@@ -221,10 +222,11 @@ class Tensor(Operators):
         return Tensor(as_operand(kind.op, self.array, other))._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: Scalar, swapped: bool) -> "Tensor":
+        result = self.array._scalar(kind, scalar, swapped)
         op = SCALAR_OPS.get(kind)
-        if op is None or not self.array.dtype.is_float:
-            return _recorded(TestScalar(kind, scalar, swapped), self.array._scalar(kind, scalar, swapped), (self,))
-        return _recorded(op(scalar, swapped), self.array._scalar(kind, scalar, swapped), (self,))
+        if op is None or not self.requires_grad:
+            return _wrapped(result)
+        return _recorded(op(scalar, swapped), result, (self,))
 
     def where(self, a: Any, b: Any) -> "Tensor":
         """a where self is true, else b; both may be numbers."""
@@ -471,8 +473,8 @@ def _as_array(value: TensorLike, device: Device | str | None, dtype: Any) -> NDA
         values = np.asarray(value)
     except ValueError as error:
         raise ShapeError(f"tensor: the nested lists are ragged: {error}") from None
-    if values.dtype == np.float64 and dtype is None:
-        dtype = "float32"
+    if dtype is None and values.dtype.kind in "if":
+        dtype = "float32" if values.dtype.kind == "f" else index_dtype(as_device(device))
     return from_numpy(values, device, dtype)
 
 

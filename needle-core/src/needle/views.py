@@ -44,6 +44,10 @@ class Views(View):
         """A number or NumPy array as an array that can meet this one."""
 
     @abstractmethod
+    def where(self, a: Any, b: Any) -> Self:
+        """a where self is true, else b."""
+
+    @abstractmethod
     def new(self, shape: Shape, dtype: DType) -> Self:
         """An array on the same device, its elements not yet written."""
 

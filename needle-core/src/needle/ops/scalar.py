@@ -91,26 +91,6 @@ class RemainderScalar(WithScalar):
         return (-g * (self.scalar // x) if self.swapped else g,)
 
 
-@dataclass(frozen=True)
-class TestScalar(Op):
-    """A kind without a gradient, against a scalar."""
-
-    differentiable = False
-    test: Binary
-    scalar: Scalar
-    swapped: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.test.op
-
-    def shape(self, x: Shape) -> Shape:
-        return x
-
-    def forward(self, x: NDArray) -> NDArray:
-        return x._scalar(self.test, self.scalar, self.swapped)
-
-
 SCALAR_OPS: dict[Binary, type[WithScalar]] = {
     op.kind: op
     for op in (
