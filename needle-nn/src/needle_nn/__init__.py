@@ -1,0 +1,1 @@
+"""Layers, optimizers and data for Needle, reached as `needle.nn`, `needle.optim` and `needle.data`."""

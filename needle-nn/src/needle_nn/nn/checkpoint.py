@@ -1,0 +1,132 @@
+"""Checkpoints: model, optimizer and random state in one safetensors file, replaced whole or not at all.
+
+Tensors are named "model.<name>" and "optimizer.<slot>.<number>"; all else is JSON in the file's metadata, under the
+key "needle". bfloat16 is stored as float32, which holds it exactly and which everybody reads.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray as NumpyArray
+
+import needle
+from needle import Tensor
+from needle.errors import DataError, ShapeError
+from needle_nn.nn.module import Module
+
+_KEY = "needle"
+
+
+class Stateful(Protocol):
+    """What is saved beside a model: an optimizer, for example."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def save(path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, **facts: Any) -> None:
+    """Write all that is needed to go on, and `facts`, which are anything that JSON holds.
+
+    A kill at any moment leaves the file as it was before or as it is after.
+    """
+    state = optimizer.state_dict() if optimizer is not None else {}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+    settings = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    header = json.dumps({"optimizer": settings, "random": random_state(), "facts": facts})
+    arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.numpy.save(arrays, {_KEY: header}))
+
+
+def load(
+    path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, *, random: bool = False
+) -> dict[str, Any]:
+    """Fill the model and the optimizer from a file of `save` and return its facts.
+
+    With `random`, the random generators go on from where they were as well.
+    """
+    arrays, header = _read(path)
+    try:
+        model.load_state_dict(_under("model.", arrays))
+        if optimizer is not None:
+            optimizer.load_state_dict({**header["optimizer"], **_under("optimizer.", arrays)})
+    except (DataError, ShapeError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    if random:
+        set_random_state(header["random"])
+    return dict(header["facts"])
+
+
+def facts(path: str | PathLike[str]) -> dict[str, Any]:
+    """The facts in a file of `save`; no tensor is read."""
+    return dict(_header(path, _open(path))["facts"])
+
+
+def random_state() -> dict[str, Any]:
+    """The states of Needle's default generator and of NumPy's global one, as JSON holds them."""
+    name, keys, *rest = np.random.get_state()
+    return {"needle": needle.random.default_generator().get_state(), "numpy": [name, np.asarray(keys).tolist(), *rest]}
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go on from what `random_state` gave."""
+    needle.random.default_generator().set_state(state["needle"])
+    np.random.set_state(tuple(state["numpy"]))
+
+
+def write_atomically(path: str | PathLike[str], content: bytes) -> None:
+    """Replace a file by one step that either happens or does not, and that outlasts a power failure."""
+    target = Path(path)
+    draft = target.with_name(f"{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}; check the folder and its free space") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, NumpyArray[Any]], dict[str, Any]]:
+    file = _open(path)
+    return {name: file.get_tensor(name) for name in file.keys()}, _header(path, file)  # noqa: SIM118
+
+
+def _open(path: str | PathLike[str]) -> Any:
+    try:
+        return safetensors.safe_open(path, framework="np")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}; check the path") from error
+    except safetensors.SafetensorError as error:
+        reason = f"truncated, or not a safetensors file ({error})"
+        raise DataError(f"{path}: {reason}; take an earlier checkpoint") from error
+
+
+def _header(path: str | PathLike[str], file: Any) -> dict[str, Any]:
+    metadata = file.metadata() or {}
+    if _KEY not in metadata:
+        raise DataError(f"{path}: a safetensors file, but no checkpoint of Needle's; use load_state_dict")
+    header: dict[str, Any] = json.loads(metadata[_KEY])
+    return header
+
+
+def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

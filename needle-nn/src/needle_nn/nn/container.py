@@ -1,0 +1,62 @@
+"""Modules that combine or reshape and learn nothing themselves."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from needle import Tensor
+from needle_nn.nn.module import Module
+
+
+class Identity(Module):
+    """x, unchanged."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Flatten(Module):
+    """(B, ...) -> (B, n)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class Layers(tuple[Module, ...]):
+    """The layers of a Sequential: the course's tuple, and when called, the walk over all modules."""
+
+    owner: "Sequential"
+
+    def __call__(self) -> Iterator[Module]:
+        return Module.modules(self.owner)
+
+
+class Sequential(Module):
+    """Each module applied to the result of the one before."""
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__()
+        self.layers = modules
+
+    @property
+    def modules(self) -> Layers:
+        layers = Layers(self.layers)
+        layers.owner = self
+        return layers
+
+    def _fields(self) -> Iterable[tuple[Any, Any]]:
+        return [*enumerate(self.layers), *((name, value) for name, value in vars(self).items() if name != "layers")]
+
+    def forward(self, x: Any) -> Any:
+        for module in self.layers:
+            x = module(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)

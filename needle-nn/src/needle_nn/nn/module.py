@@ -1,0 +1,193 @@
+"""Parameter and Module: what a layer learns, and how layers nest."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from textwrap import indent
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from needle import Device, Tensor
+from needle.errors import DataError, ShapeError
+
+State: TypeAlias = dict[str, Tensor]
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns."""
+
+    def __init__(self, array: Any, *, device: Any = None, dtype: Any = None, requires_grad: bool = True) -> None:
+        super().__init__(array, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+class Difference(NamedTuple):
+    """Names in which a state and a module differ."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    """A function with parameters. Assign Tensors and Modules to attributes, and write `forward`.
+
+    What stands in an attribute, or in a dict, list or tuple there, belongs to the module. A Parameter is learned;
+    any other Tensor, such as a running mean, is a buffer: not learned, but moved and saved alike.
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # What a module holds. Each Tensor and Module is listed once, under the first name that leads to it.
+
+    def _fields(self) -> Iterable[tuple[Any, Any]]:
+        """Names and values in which parts are looked for."""
+        return vars(self).items()
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names, in the order of creation."""
+        return ((name, part) for name, part in _below(self) if isinstance(part, Parameter))
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """All Tensors that are not learned, with their dotted names."""
+        return ((n, part) for n, part in _below(self) if isinstance(part, Tensor) and not isinstance(part, Parameter))
+
+    def named_modules(self) -> Iterator[tuple[str, "Module"]]:
+        """This module under the name "", then all below it."""
+        yield "", self
+        yield from ((name, part) for name, part in _below(self) if isinstance(part, Module))
+
+    def parameters(self) -> list[Parameter]:
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def modules(self) -> Iterator["Module"]:
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator["Module"]:
+        """The modules directly below this one."""
+        return (part for _, part in _parts(self._fields()) if isinstance(part, Module))
+
+    def _children(self) -> list["Module"]:
+        """All modules below this one, by the course's name."""
+        return [module for name, module in self.named_modules() if name]
+
+    def num_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    # Modes and places.
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training (or, with False, evaluation), here and below."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Enter evaluation, here and below."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: Device | str | None = None, dtype: Any = None) -> Self:
+        """Move all Tensors to a device, and those of floating point to a dtype. They stay the same objects."""
+        for _, part in _below(self):
+            if isinstance(part, Tensor):
+                target = dtype if part.dtype.is_float else None
+                part.array = part.array.to(device, target)
+                if part.grad is not None:
+                    part.grad = part.grad.detach().to(device, target)
+        return self
+
+    # State.
+
+    def _named_tensors(self) -> State:
+        return {name: part for name, part in _below(self) if isinstance(part, Tensor)}
+
+    def state_dict(self) -> State:
+        """Parameters and buffers by name, detached, sharing memory with the module."""
+        return {name: tensor.detach() for name, tensor in self._named_tensors().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Difference:
+        """Copy values (Tensors or NumPy arrays) into parameters and buffers; nothing is written if they do not fit.
+
+        Without `strict`, names in only one of the two are left alone. They are returned.
+        """
+        own = self._named_tensors()
+        difference = Difference([n for n in own if n not in state], [n for n in state if n not in own])
+        if strict and any(difference):
+            raise DataError(f"{type(self).__name__}: the state is of another model: {_describe(difference)}")
+        shared = [name for name in own if name in state]
+        check_shapes(type(self).__name__, {n: own[n].shape for n in shared}, {n: np.shape(state[n]) for n in shared})
+        for name in shared:
+            assign(own[name], state[name])
+        return difference
+
+    # Display.
+
+    def _describe(self) -> str:
+        """The arguments in the printed form."""
+        return ""
+
+    def __repr__(self) -> str:
+        parts = [f"{n}: {part!r}" for n, part in _parts(self._fields()) if isinstance(part, Module)]
+        head = f"{type(self).__name__}({self._describe()}"
+        body = indent(",\n".join(parts), "  ")
+        return f"{head}\n{body}\n)" if parts else f"{head})"
+
+
+def _parts(fields: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Tensor | Module]]:
+    """The Tensors and Modules among named values and in containers there, but not those inside Modules."""
+    for key, value in fields:
+        name = f"{prefix}{key}"
+        if isinstance(value, Tensor | Module):
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from _parts(value.items(), f"{name}.")
+        elif isinstance(value, list | tuple):
+            yield from _parts(enumerate(value), f"{name}.")
+
+
+def _below(module: Module) -> Iterator[tuple[str, Tensor | Module]]:
+    """All Tensors and Modules below a module, by dotted name, each once."""
+    seen = {id(module)}
+
+    def walk(module: Module, prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
+        for key, part in _parts(module._fields()):
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield prefix + key, part
+                if isinstance(part, Module):
+                    yield from walk(part, f"{prefix}{key}.")
+
+    return walk(module, "")
+
+
+def assign(tensor: Tensor, value: Any) -> None:
+    """Give a Tensor the values of a Tensor or NumPy array; its device, dtype and memory stay."""
+    source = value.detach().to(device=tensor.device, dtype=tensor.dtype) if isinstance(value, Tensor) else value
+    tensor.array[...] = Tensor(source, device=tensor.device, dtype=tensor.dtype).array
+
+
+def check_shapes(owner: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise ShapeError naming the entries whose shapes differ."""
+    wrong = [f"{n} is {found[n]}, not {expected[n]}" for n in expected if tuple(found[n]) != tuple(expected[n])]
+    if wrong:
+        raise ShapeError(f"{owner}: the state is of another model: {listed(wrong)}")
+
+
+def _describe(difference: Difference) -> str:
+    named = [f"{kind} {listed(names)}" for kind, names in difference._asdict().items() if names]
+    return "; ".join(named)
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Names for an error message: all, or the first few and a count."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join(names[:most] + more)

@@ -1,0 +1,1 @@
+"""The command `needle train`: recipes that train a model on real data."""

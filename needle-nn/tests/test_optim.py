@@ -1,0 +1,202 @@
+"""Optimizers against loops in NumPy; their state; schedules."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import needle
+from needle import Tensor, nn, optim
+from needle.errors import DataError, ShapeError
+
+Rule = Callable[[Any, list[Any]], Any]
+
+
+def sgd(lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False) -> Rule:
+    def run(p: Any, grads: list[Any]) -> Any:
+        u = np.zeros_like(p)
+        for grad in grads:
+            g = grad + weight_decay * p
+            u = momentum * u + (1 - momentum) * g
+            p = p - lr * (momentum * u + (1 - momentum) * g if nesterov else u)
+        return p
+
+    return run
+
+
+def adam(
+    lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> Rule:  # fmt: skip
+    def run(p: Any, grads: list[Any]) -> Any:
+        m = s = np.zeros_like(p)
+        for t, grad in enumerate(grads, 1):
+            g = grad if decoupled else grad + weight_decay * p
+            p = p * (1 - lr * weight_decay) if decoupled else p
+            m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g * g
+            p = p - lr * (m / (1 - beta1**t)) / (np.sqrt(s / (1 - beta2**t)) + eps)
+        return p
+
+    return run
+
+
+RULES: list[tuple[str, type[optim.Optimizer], dict[str, Any], Rule]] = [
+    ("sgd", optim.SGD, {}, sgd()),
+    ("sgd lr", optim.SGD, {"lr": 0.5}, sgd(0.5)),
+    ("sgd decay", optim.SGD, {"lr": 0.1, "weight_decay": 0.2}, sgd(0.1, 0.0, 0.2)),
+    ("momentum", optim.SGD, {"lr": 0.1, "momentum": 0.9}, sgd(0.1, 0.9)),
+    ("momentum decay", optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, sgd(0.1, 0.9, 0.1)),
+    ("nesterov", optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}, sgd(0.1, 0.9, 0.0, True)),
+    ("adam", optim.Adam, {}, adam()),
+    ("adam betas", optim.Adam, {"lr": 0.1, "beta1": 0.5, "beta2": 0.8, "eps": 0.1}, adam(0.1, 0.5, 0.8, 0.1)),
+    ("adam decay", optim.Adam, {"weight_decay": 0.3}, adam(weight_decay=0.3)),
+    ("adamw", optim.AdamW, {}, adam(weight_decay=0.01, decoupled=True)),
+    ("adamw decay", optim.AdamW, {"lr": 0.1, "weight_decay": 0.5}, adam(0.1, weight_decay=0.5, decoupled=True)),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "rule"), [r[1:] for r in RULES], ids=[r[0] for r in RULES])
+def test_against_a_loop(
+    kind: Any, settings: dict[str, Any], rule: Rule, device: needle.Device, rng: np.random.Generator
+) -> None:
+    starts = [rng.standard_normal(shape) for shape in ((3, 4), (5,), ())]
+    grads = [[rng.standard_normal(p.shape) for _ in range(6)] for p in starts]
+    params = [nn.Parameter(np.asarray(p, np.float32), device=device) for p in starts]
+    optimizer = kind(params, **settings)
+    for step in range(6):
+        for param, series in zip(params, grads, strict=True):
+            param.grad = Tensor(np.asarray(series[step], np.float32), device=device)
+        optimizer.step()
+    for param, start, series in zip(params, starts, grads, strict=True):
+        np.testing.assert_allclose(param.numpy(), rule(start, series), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(param.grad.numpy(), series[-1], rtol=1e-6)  # not modified
+
+
+def test_parameters_keep_their_memory_and_gradients_are_forgotten() -> None:
+    param = nn.Parameter(np.ones(3, np.float32))
+    array = param.array
+    optimizer = optim.SGD([param])
+    (param * 2.0).sum().backward()
+    optimizer.step()
+    assert param.array is array
+    optimizer.reset_grad()
+    assert param.grad is None
+    (param * 2.0).sum().backward()
+    optimizer.zero_grad()
+    assert param.grad is None
+
+
+def test_parameters_without_gradient_stay() -> None:
+    still, moving = (nn.Parameter(np.ones(2, np.float32)) for _ in range(2))
+    optimizer = optim.Adam([still, moving])
+    moving.grad = needle.ones(2)
+    optimizer.step()
+    np.testing.assert_array_equal(still.numpy(), np.ones(2))
+    assert np.all(moving.numpy() < 1)
+
+
+def test_gradients_that_are_views_or_of_another_type() -> None:
+    params = [nn.Parameter(np.zeros((2, 3), np.float32)) for _ in range(2)]
+    values = np.arange(6.0).reshape(3, 2)
+    params[0].grad = Tensor(values, dtype="float32").transpose()
+    params[1].grad = Tensor(values.T.copy(), dtype="int32")
+    optim.SGD(params, lr=1.0).step()
+    for param in params:
+        np.testing.assert_array_equal(param.numpy(), -values.T)
+
+
+def test_parameters_that_are_views() -> None:
+    param = nn.Parameter(Tensor(np.zeros((2, 3)), dtype="float32").transpose())
+    param.grad = Tensor(np.arange(6.0).reshape(3, 2), dtype="float32")
+    optim.SGD([param], lr=1.0).step()
+    np.testing.assert_array_equal(param.numpy(), -np.arange(6.0).reshape(3, 2))
+
+
+def test_types_may_be_mixed() -> None:
+    params = [nn.Parameter(np.ones(2), dtype=dtype, device="numpy") for dtype in ("float32", "float64")]
+    for param in params:
+        param.grad = needle.ones(2, dtype=param.dtype, device=needle.device("numpy"))
+    optim.Adam(params, lr=0.1).step()
+    assert [param.dtype for param in params] == ["float32", "float64"]
+    np.testing.assert_allclose(params[0].numpy(), params[1].numpy(), rtol=1e-6)
+
+
+def test_clip_grad_norm(device: needle.Device) -> None:
+    params = [nn.Parameter(np.zeros(2, np.float32), device=device) for _ in range(2)]
+    for param, grad in zip(params, ([3.0, 0.0], [0.0, 4.0]), strict=True):
+        param.grad = Tensor(np.array(grad, np.float32), device=device)
+    optimizer = optim.SGD(params)
+    assert optimizer.clip_grad_norm(10.0).item() == pytest.approx(5.0)
+    np.testing.assert_array_equal(params[1].grad.numpy(), [0, 4])
+    optimizer.clip_grad_norm(1.0)
+    np.testing.assert_allclose(params[0].grad.numpy(), [0.6, 0], rtol=1e-5)
+    np.testing.assert_allclose(params[1].grad.numpy(), [0, 0.8], rtol=1e-5)
+
+
+KINDS = [
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (optim.SGD, {"lr": 0.1}),
+    (optim.Adam, {"lr": 0.1}),
+    (optim.AdamW, {"lr": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), KINDS)
+def test_a_loaded_state_goes_on_as_the_first(
+    kind: Any, settings: dict[str, Any], device: needle.Device, rng: np.random.Generator
+) -> None:
+    params = [nn.Parameter(rng.standard_normal((2, 3)), dtype="float32", device=device) for _ in range(2)]
+    optimizer = kind(params, **settings)
+
+    def steps(optimizer: optim.Optimizer) -> None:
+        for i in range(3):
+            for param in optimizer.params:
+                param.grad = param.detach() * float(i)
+            optimizer.step()
+
+    steps(optimizer)
+    copies = [nn.Parameter(param.numpy(), device=device) for param in params]
+    second = kind(copies)
+    second.load_state_dict({k: v.numpy() if isinstance(v, Tensor) else v for k, v in optimizer.state_dict().items()})
+    assert second.steps == 3
+    assert second.lr == 0.1
+    steps(optimizer)
+    steps(second)
+    for a, b in zip(params, copies, strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def test_states_that_do_not_fit() -> None:
+    def trained(kind: Any, *shapes: Any) -> optim.Optimizer:
+        params = [nn.Parameter(np.ones(shape, np.float32)) for shape in shapes]
+        for param in params:
+            param.grad = param.detach()
+        optimizer: optim.Optimizer = kind(params)
+        optimizer.step()
+        return optimizer
+
+    adam, fails = trained(optim.Adam, (2, 3)), pytest.raises
+    with fails(DataError, match="^SGD: the state is of Adam$"):
+        trained(optim.SGD, (2, 3)).load_state_dict(adam.state_dict())
+    with fails(ShapeError, match=r"^Adam: mean\.0 is \(2, 3\), but the parameter is \(2, 4\)$"):
+        trained(optim.Adam, (2, 4)).load_state_dict({k: v for k, v in adam.state_dict().items() if k != "square.0"})
+    with fails(DataError, match=r"^Adam: the state has an entry mean\.1, but there are 1 parameters$"):
+        state = trained(optim.Adam, (2, 3), (2, 3)).state_dict()
+        adam.load_state_dict({k: v for k, v in state.items() if k != "square.1"})
+    with fails(DataError, match="^Adam: the state lacks eps$"):
+        adam.load_state_dict({k: v for k, v in adam.state_dict().items() if k != "eps"})
+    with fails(DataError, match=r"^SGD: there are no parameters; pass model\.parameters\(\)$"):
+        optim.SGD([])
+
+
+def test_repr() -> None:
+    optimizer = optim.SGD([nn.Parameter(np.ones(2, np.float32))], momentum=0.9)
+    assert repr(optimizer) == "SGD(1 parameters, lr=0.01, momentum=0.9, weight_decay=0.0, nesterov=False)"
+
+
+def test_cosine() -> None:
+    rate = optim.cosine(2.0, 10)
+    np.testing.assert_allclose([rate(0), rate(5), rate(10), rate(11)], [2.0, 1.0, 0.0, 0.0], atol=1e-12)
+    warm = optim.cosine(2.0, 10, warmup=4)
+    np.testing.assert_allclose([warm(0), warm(3), warm(4), warm(7), warm(10)], [0.5, 2.0, 2.0, 1.0, 0.0], atol=1e-12)
