@@ -19,7 +19,7 @@ next wait, as OutOfMemoryError or KernelError.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,6 +69,20 @@ class View:
     @property
     def size(self) -> int:
         return self.layout.size
+
+
+def views_in(arg: Any) -> Sequence[View]:
+    """The views of one argument of a primitive: itself, those of a list of parameters, or none."""
+    if isinstance(arg, View):
+        return (arg,)
+    return [view for view in arg if isinstance(view, View)] if isinstance(arg, list | tuple) else ()
+
+
+def map_views(arg: Any, f: Callable[[View], View]) -> Any:
+    """The same argument with each of its views replaced."""
+    if isinstance(arg, View):
+        return f(arg)
+    return [f(view) for view in arg] if isinstance(arg, list | tuple) else arg
 
 
 def _missing(name: str) -> Any:

@@ -8,9 +8,10 @@ reference backend, over copies). Observers see every call: capture, profiling an
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from needle.backend import Backend, View
+from needle.backend import Backend, View, map_views, views_in
 from needle.device import Device
 from needle.dtype import DType, int32, int64
 from needle.errors import DTypeError
@@ -113,9 +114,9 @@ class Dispatcher:
 
     def _needs_staging(self, op: str, args: tuple[Any, ...]) -> bool:
         if op in self.backend.strided:
-            return any(not args[i].layout.contiguous for i in _written(op, args))
+            return any(not view.layout.contiguous for view in _written(op, args))
         free = _ANY_STRIDES.get(op, ())
-        return any(not v.layout.contiguous for i, a in enumerate(args) if i not in free for v in _views(a))
+        return any(not v.layout.contiguous for i, a in enumerate(args) if i not in free for v in views_in(a))
 
     def _staged(self, op: str, method: Plan) -> Plan:
         """Copy strided operands to contiguous ones, run, and copy strided results back."""
@@ -124,22 +125,19 @@ class Dispatcher:
         reads_strides = op in self.backend.strided
 
         def run(*args: Any) -> None:
-            staged, back = list(args), []
-            for i, arg in enumerate(args):
-                if (
-                    i in free
-                    or not isinstance(arg, View)
-                    or arg.layout.contiguous
-                    or (reads_strides and i not in writes)
-                ):
-                    continue
-                if op in _ELEMENTWISE and i not in writes and not any(arg.layout.strides):
-                    staged[i] = View(arg.buffer, Layout((), (), arg.layout.offset), arg.dtype)
-                    continue
-                staged[i] = self.contiguous(arg)
+            back: list[tuple[View, View]] = []
+
+            def stage(i: int, view: View) -> View:
+                if view.layout.contiguous or i in free or (reads_strides and i not in writes):
+                    return view
+                if op in _ELEMENTWISE and i not in writes and not any(view.layout.strides):
+                    return View(view.buffer, Layout((), (), view.layout.offset), view.dtype)
+                staged = self.contiguous(view)
                 if i in writes:
-                    back.append((arg, staged[i]))
-            method(*staged)
+                    back.append((view, staged))
+                return staged
+
+            method(*[map_views(arg, partial(stage, i)) for i, arg in enumerate(args)])
             for original, result in back:
                 copy(self.device, original, result)
 
@@ -175,19 +173,13 @@ class Dispatcher:
             )
 
 
-def _views(arg: Any) -> Sequence[View]:
-    if isinstance(arg, View):
-        return (arg,)
-    return [v for v in arg if isinstance(v, View)] if isinstance(arg, list | tuple) else ()
-
-
-def _written(op: str, args: tuple[Any, ...]) -> list[int]:
+def _written(op: str, args: tuple[Any, ...]) -> list[View]:
     free = _ANY_STRIDES.get(op, ())
-    return [i for i in WRITES.get(op, (0,)) if i not in free and isinstance(args[i], View)]
+    return [view for i in WRITES.get(op, (0,)) if i not in free for view in views_in(args[i])]
 
 
 def _dtypes(args: tuple[Any, ...]) -> tuple[DType, ...]:
-    return tuple(view.dtype for arg in args for view in _views(arg))
+    return tuple(view.dtype for arg in args for view in views_in(arg))
 
 
 _dispatchers: dict[Device, Dispatcher] = {}

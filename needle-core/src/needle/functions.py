@@ -218,9 +218,7 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> tuple[
     n = whole.shape[at]
     if isinstance(sections, int):
         if sections < 1 or n % sections:
-            raise ShapeError(
-                f"split: size {n} of axis {at} does not divide into {sections} parts: shape is {whole.shape}"
-            )
+            raise ShapeError(f"split: {n} do not divide into {sections} parts along axis {at}: shape is {whole.shape}")
         sections = [n // sections] * sections
     total = 0
     for size in sections:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from needle.backend import Backend, View
+from needle.backend import Backend, View, map_views, views_in
 from needle.layout import Layout
 
 
@@ -19,10 +19,10 @@ def run_on_host(
             mirrored[key] = _fetch(device, reference, view)
         return mirrored[key]
 
-    host = tuple(_mapped(arg, mirror) for arg in args)
+    host = tuple(map_views(arg, mirror) for arg in args)
     run(host)
     for i in writes:
-        for view in _each(args[i]):
+        for view in views_in(args[i]):
             _store(device, reference, view, mirror(view))
 
 
@@ -46,13 +46,3 @@ def _store(device: Backend, reference: Backend, view: View, mirror: View) -> Non
     nbytes = (last - first) * view.dtype.itemsize
     if nbytes:
         device.upload(view.buffer, first * view.dtype.itemsize, host[:nbytes])
-
-
-def _each(arg: Any) -> list[View]:
-    return [arg] if isinstance(arg, View) else [v for v in arg if isinstance(v, View)]
-
-
-def _mapped(arg: Any, mirror: Callable[[View], View]) -> Any:
-    if isinstance(arg, View):
-        return mirror(arg)
-    return [mirror(v) for v in arg] if isinstance(arg, list | tuple) else arg

@@ -7,7 +7,7 @@ Layouts are values: immutable, interned by the caches below, compared by what th
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from needle.shape import Shape, check_broadcast, size_of
+from needle.shape import Shape, check_broadcast, check_shape, size_of
 
 _cache = lru_cache(maxsize=8192)
 
@@ -127,6 +127,7 @@ def _permute(layout: Layout, axes: Shape) -> Layout:
 
 @_cache
 def _broadcast_to(layout: Layout, shape: Shape) -> Layout:
+    check_shape(shape, "broadcast_to")
     check_broadcast("broadcast_to", layout.shape, shape)
     lead = len(shape) - len(layout.shape)
     kept = (0 if n != m else s for n, m, s in zip(layout.shape, shape[lead:], layout.strides, strict=True))

@@ -68,6 +68,8 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         if self.layout.overlaps_itself():
             raise ShapeError(f"assign: {self.shape} with strides {self.strides} repeats elements; write to a copy")
         source = as_operand("assign", self, value)
+        if source.device is not self.device:
+            raise DeviceError(f"assign: operands are on {self.device} and {source.device}; move one with .to(device)")
         check_broadcast("assign", source.shape, self.shape)
         source = source.astype(self.dtype).broadcast_to(self.shape)
         if source.buffer is self.buffer:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from needle.backend import View
+from needle.backend import View, views_in
 from needle.device import Device
 from needle.dispatch import WRITES, Call, dispatcher, observers
 from needle.errors import KernelError
@@ -51,7 +51,7 @@ class Validator:
         def run(host: Any) -> None:
             expected.inputs = [_described(arg) for arg in host]
             reference.plan(call.op, host)(*host)
-            expected.outputs = [np.array(read(v)) for i in WRITES.get(call.op, (0,)) for v in _views(host[i])]
+            expected.outputs = [np.array(read(v)) for i in WRITES.get(call.op, (0,)) for v in views_in(host[i])]
 
         run_on_host(device, reference.backend, (), call.args, run)
         return expected
@@ -65,14 +65,10 @@ class Validator:
             dispatcher(Device(BUILT_IN)).backend,
             (),
             tuple(call.args[i] for i in WRITES.get(call.op, (0,))),
-            lambda host: found.extend(np.array(read(v)) for arg in host for v in _views(arg)),
+            lambda host: found.extend(np.array(read(v)) for arg in host for v in views_in(arg)),
         )
         for actual, expected in zip(found, token.outputs, strict=True):
             _compare(call, actual, expected, token)
-
-
-def _views(arg: Any) -> list[View]:
-    return [arg] if isinstance(arg, View) else list(arg) if isinstance(arg, list | tuple) else []
 
 
 def _described(arg: Any) -> Any:
@@ -86,7 +82,7 @@ def _described(arg: Any) -> Any:
 
 
 def _compare(call: Call, actual: Any, expected: Any, token: _Expected) -> None:
-    dtype = next(v.dtype for arg in call.args for v in _views(arg))
+    dtype = next(v.dtype for arg in call.args for v in views_in(arg))
     scale = np.max(np.abs(expected, where=np.isfinite(expected), out=np.zeros(expected.shape)), initial=0.0)
     tolerance = _TOLERANCE.get(str(dtype), 0.0) * float(scale)
     if np.allclose(actual, expected, rtol=_TOLERANCE.get(str(dtype), 0.0), atol=tolerance, equal_nan=True):

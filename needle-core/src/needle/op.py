@@ -100,10 +100,12 @@ class Op(ABC):
     reads: ClassVar[frozenset[int | str]] = frozenset()
     differentiable: ClassVar[bool] = True
 
-    @property
-    def name(self) -> str:
-        """The name in errors and drawings: `Exp` is "exp", `LogSoftmax` is "log_softmax"."""
-        return _snake(type(self).__name__)
+    name: ClassVar[str]  # in errors and drawings: that of the kind, or `LogSoftmax` in small letters, "log_softmax"
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in cls.__dict__:
+            kind = cls.__dict__.get("kind")
+            cls.name = _snake(cls.__name__) if kind is None else kind.op
 
     # The `**_` lets a subclass name its inputs: `def shape(self, a: Shape, b: Shape)` is then a valid override.
 

@@ -12,7 +12,7 @@ Shape: TypeAlias = tuple[int, ...]
 Axes: TypeAlias = int | Sequence[int] | None
 
 MAX_RANK = 16  # native code holds shapes and strides in arrays of this length
-MAX_SIZE = 2**62  # elements; the size in bytes must fit a signed 64-bit integer
+MAX_SIZE = 2**59  # elements; the size in bytes must fit a signed 64-bit integer
 
 
 def as_shape(shape: int | Iterable[int], op: str = "shape") -> Shape:

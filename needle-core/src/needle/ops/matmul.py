@@ -14,6 +14,7 @@ from needle.shape import Shape
 class MatMul(Op):
     """(..., m, k) @ (..., k, n) -> (..., m, n); one matrix on the right may serve a whole batch on the left."""
 
+    name = "matmul"
     reads = reads(0, 1)
 
     def shape(self, a: Shape, b: Shape) -> Shape:

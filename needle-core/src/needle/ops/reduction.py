@@ -27,6 +27,8 @@ class Reduction(Op):
 
 
 class Summation(Reduction):
+    name = "sum"
+
     def forward(self, x: NDArray) -> NDArray:
         return x.sum(self.axes, self.keepdims)
 
@@ -37,6 +39,7 @@ class Summation(Reduction):
 class Product(Reduction):
     """The product. Its gradient multiplies the others of each element, so that zeros are no trouble."""
 
+    name = "prod"
     reads = reads(0)
 
     def forward(self, x: NDArray) -> NDArray:
@@ -79,6 +82,7 @@ class Min(Extremum):
 
 
 class AnyTrue(Reduction):
+    name = "any"
     differentiable = False
 
     def forward(self, x: NDArray) -> NDArray:
@@ -86,6 +90,7 @@ class AnyTrue(Reduction):
 
 
 class AllTrue(Reduction):
+    name = "all"
     differentiable = False
 
     def forward(self, x: NDArray) -> NDArray:
@@ -96,6 +101,7 @@ class AllTrue(Reduction):
 class ArgMax(Op):
     """The position of the first largest element along an axis, or in row-major order of all."""
 
+    name = "argmax"
     differentiable = False
     axis: int | None
     keepdims: bool = False
@@ -109,6 +115,8 @@ class ArgMax(Op):
 
 
 class ArgMin(ArgMax):
+    name = "argmin"
+
     def forward(self, x: NDArray) -> NDArray:
         return x.argmin(self.axis, self.keepdims)
 
@@ -117,6 +125,7 @@ class ArgMin(ArgMax):
 class CumSum(Op):
     """Running sums along an axis."""
 
+    name = "cumsum"
     axis: int
 
     def shape(self, x: Shape) -> Shape:

@@ -46,6 +46,7 @@ class LogSoftmax(Op):
 class LogSumExp(Op):
     """log(sum(exp(x))) over some axes, without overflow."""
 
+    name = "logsumexp"
     axes: Shape
     keepdims: bool = False
     reads = reads("y", 0)
