@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from needle import composed as _composed  # noqa: F401  fills dispatch with the composed defaults
-from needle import init, observe, ops
+from needle import functions, init, observe, ops
 from needle.device import (
     Device,
 )
@@ -339,7 +339,7 @@ def _device_function(name: str) -> Callable[[int], Device]:
 
 
 def __getattr__(name: str) -> Any:
-    """`needle.nn` and its like on first use, and a function for each installed backend."""
+    """`needle.nn` and its like on first use, and a function for each elementwise kind and each installed backend."""
     if name in _FORWARDED:
         try:
             return import_module(f"needle.{name}")
@@ -348,6 +348,9 @@ def __getattr__(name: str) -> Any:
                 raise
             raise AttributeError(str(error)) from error
     if not name.startswith("_"):
+        function = functions.elementwise(name)
+        if function is not None:
+            return globals().setdefault(name, function)
         if name in _registry.names():
             return globals().setdefault(name, _device_function(name))
         installed = ", ".join(_registry.names())

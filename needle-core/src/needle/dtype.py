@@ -80,7 +80,7 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 def bfloat16_from_float32(values: NumpyArray[Any]) -> NumpyArray[Any]:
     """The bits of bfloat16, rounded to nearest even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    bits = np.asarray(values, dtype=np.float32).view(np.uint32)
     rounded = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
 

@@ -9,7 +9,9 @@ from needle.dtype import promote
 from needle.errors import DTypeError, ShapeError
 from needle.graph import enable_grad
 from needle.kinds import Binary, Unary
+from needle.ops.elementwise import UNARY_OPS
 from needle.ops.movement import Concatenate, Reshape
+from needle.ops.pairwise import BINARY_OPS
 from needle.shape import Axes, Shape, broadcast_shapes, normalize_axis
 from needle.tensor import Tensor, TensorLike, apply, grad_of
 
@@ -37,6 +39,17 @@ def _binary(kind: Binary, about: str) -> Callable[[TensorLike, TensorLike], Tens
     function.__name__ = function.__qualname__ = kind.op
     function.__doc__ = about
     return function
+
+
+def elementwise(name: str) -> Callable[..., Tensor] | None:
+    """The function of a kind that has no line below: named as its kind, documented as its op."""
+    for unary, op in UNARY_OPS.items():
+        if unary.op == name:
+            return _unary(unary, op.__doc__ or "")
+    for binary, pair in BINARY_OPS.items():
+        if binary.op == name:
+            return _binary(binary, pair.__doc__ or "")
+    return None
 
 
 negative = _unary(Unary.NEG, "-x.")

@@ -10,12 +10,19 @@ from needle.ndarray import NDArray
 from needle.op import Array, Cotangents, Op, reads
 from needle.shape import Shape
 
+UNARY_OPS: dict[Unary, "Elementwise"] = {}  # the op of each kind
+
 
 @dataclass(frozen=True)
 class Elementwise(Op):
     """y = kind(x)."""
 
     kind: ClassVar[Unary]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in cls.__dict__:
+            UNARY_OPS[cls.kind] = cls()
 
     def shape(self, x: Shape) -> Shape:
         return x
@@ -211,15 +218,6 @@ class IsInf(Constant):
 
 class IsFinite(Constant):
     kind = Unary.ISFINITE
-
-
-UNARY_OPS: dict[Unary, Elementwise] = {
-    op.kind: op()
-    for op in (
-        Negate, Abs, Square, Sign, ReLU, Exp, Expm1, Log, Log1p, Sqrt, Rsqrt, Reciprocal, Sin, Cos, Tanh, Sigmoid,
-        Erf, Floor, Ceil, Round, Trunc, LogicalNot, BitwiseNot, IsNaN, IsInf, IsFinite,
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from needle.ndarray import NDArray
 from needle.op import Array, Cotangents, Op, Scalar, reads
 from needle.shape import Shape
 
+SCALAR_OPS: dict[Binary, type["WithScalar"]] = {}  # the op of each kind that has a gradient
+
 
 @dataclass(frozen=True)
 class WithScalar(Op):
@@ -17,6 +19,10 @@ class WithScalar(Op):
     scalar: Scalar
     swapped: bool = False  # kind(scalar, x)
     kind: ClassVar[Binary]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        SCALAR_OPS[cls.kind] = cls
 
     def shape(self, x: Shape) -> Shape:
         return x
@@ -89,14 +95,6 @@ class RemainderScalar(WithScalar):
 
     def vjp(self, g: Array, y: Array, x: Any) -> Cotangents:
         return (-g * (self.scalar // x) if self.swapped else g,)
-
-
-SCALAR_OPS: dict[Binary, type[WithScalar]] = {
-    op.kind: op
-    for op in (
-        AddScalar, SubtractScalar, MulScalar, DivScalar, PowerScalar, MaximumScalar, MinimumScalar, RemainderScalar,
-    )
-}  # fmt: skip
 
 
 def _log(c: Scalar) -> float:
