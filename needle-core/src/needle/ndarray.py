@@ -11,7 +11,17 @@ import numpy as np
 from needle import dispatch
 from needle.contraction import Contractions
 from needle.device import Device
-from needle.dtype import CATEGORY, DType, as_dtype, bfloat16, bfloat16_from_float32, check_scalar, numpy_dtype, promote
+from needle.dtype import (
+    CATEGORY,
+    DType,
+    as_dtype,
+    bfloat16,
+    bfloat16_from_float32,
+    check_scalar,
+    int64,
+    numpy_dtype,
+    promote,
+)
 from needle.errors import DeviceError, DTypeError, ShapeError
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
@@ -142,6 +152,8 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
 
     def _scalar(self, kind: Binary, scalar: float | int | bool, swapped: bool) -> "NDArray":
         compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
+        if compute is int64 is not self.dtype:  # a bool meets an int
+            return self.astype(dispatch.index_dtype(self.device))._scalar(kind, scalar, swapped)
         if compute.category == "int":
             check_scalar(kind.op, scalar, compute)
         x = self if compute is self.dtype else self.astype(compute)
