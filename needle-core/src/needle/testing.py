@@ -75,7 +75,7 @@ def _described(found: Any, wanted: Any, wrong: Any) -> str:
         return text
     with np.errstate(all="ignore"):
         error = np.abs(found - wanted) / np.maximum(np.abs(wanted), np.finfo(np.float64).tiny)
-    return f"{text}; the largest relative error is {np.nanmax(np.where(wrong, error, 0.0)):.2g}"
+    return f"{text}; the largest relative error is {np.fmax.reduce(error[wrong], initial=0.0):.2g}"
 
 
 # Arrays of every layout.

@@ -39,10 +39,7 @@ struct View {
   int64_t shape[kMaxRank];
   int64_t strides[kMaxRank];
 
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data);
-  }
+  template <class T> T* as() const { return static_cast<T*>(data); }
 };
 
 }  // namespace needle
