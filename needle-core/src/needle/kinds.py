@@ -46,6 +46,7 @@ class Unary(Kind):
     ISNAN = 23  # float -> bool
     ISINF = 24
     ISFINITE = 25
+    SOFTPLUS = 26  # log(1 + exp(x))
 
 
 class Binary(Kind):
@@ -104,6 +105,6 @@ BITWISE = frozenset({Binary.BITWISE_AND, Binary.BITWISE_OR, Binary.BITWISE_XOR, 
 FLOAT_ONLY = frozenset(
     {
         Unary.EXP, Unary.EXPM1, Unary.LOG, Unary.LOG1P, Unary.SQRT, Unary.RSQRT, Unary.RECIPROCAL, Unary.SIN,
-        Unary.COS, Unary.TANH, Unary.SIGMOID, Unary.ERF, Unary.ISNAN, Unary.ISINF, Unary.ISFINITE,
+        Unary.COS, Unary.TANH, Unary.SIGMOID, Unary.ERF, Unary.SOFTPLUS, Unary.ISNAN, Unary.ISINF, Unary.ISFINITE,
     }
 )  # fmt: skip

@@ -124,6 +124,7 @@ UNARY: dict[Unary, Callable[[Array], Array]] = {
     Unary.ISNAN: np.isnan,
     Unary.ISINF: np.isinf,
     Unary.ISFINITE: np.isfinite,
+    Unary.SOFTPLUS: lambda x: np.logaddexp(x, x.dtype.type(0)),
 }
 
 BINARY: dict[Binary, Callable[[Array, Array], Array]] = {

@@ -36,6 +36,7 @@ UNARY = [
     Case(ndl.cos, np.cos, [anything()], gives="float"),
     Case(ndl.tanh, np.tanh, [anything()], gives="float", signed_zero=True),
     Case(ndl.sigmoid, lambda x: 1 / (1 + np.exp(-x)), [anything()], gives="float"),
+    Case(ndl.softplus, lambda x: np.logaddexp(x, 0), [anything()], gives="float"),
     Case(ndl.erf, np.vectorize(erf, otypes="d"), [anything()], gives="float", signed_zero=True),
     Case(ndl.floor, _of_floats(np.floor), [_KINKED], orders=0, exact=True, signed_zero=True),
     Case(ndl.ceil, _of_floats(np.ceil), [_KINKED], orders=0, exact=True, signed_zero=True),

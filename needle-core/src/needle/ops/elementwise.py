@@ -162,6 +162,16 @@ class Sigmoid(Elementwise):
         return (g * (y * (1.0 - y)),)
 
 
+class Softplus(Elementwise):
+    """log(1 + exp(x)), a smooth relu."""
+
+    kind = Unary.SOFTPLUS
+    reads = reads(0)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (g * x.sigmoid(),)
+
+
 class Erf(Elementwise):
     """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
 

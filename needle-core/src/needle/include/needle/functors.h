@@ -40,6 +40,7 @@ enum class Unary : int32_t {
   kIsnan = 23,
   kIsinf = 24,
   kIsfinite = 25,
+  kSoftplus = 26,
 };
 
 enum class Binary : int32_t {
@@ -169,6 +170,13 @@ struct Tanh : Floats {
 
 struct Sigmoid : Floats {
   template <class T> NEEDLE_HD T operator()(T x) const { return math::sigmoid(x); }
+};
+
+// log(1 + exp(x)), written so that exp cannot overflow.
+struct Softplus : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const {
+    return (x > T(0) ? x : x != x ? x : T(0)) + math::log1p(math::exp(x > T(0) ? -x : x));
+  }
 };
 
 struct Erf : Floats {
@@ -428,6 +436,7 @@ template <class T, class Visitor> NEEDLE_HD bool dispatch(Unary kind, Visitor vi
     case Unary::kIsnan: return visit_in<T>(Isnan(), visit);
     case Unary::kIsinf: return visit_in<T>(Isinf(), visit);
     case Unary::kIsfinite: return visit_in<T>(Isfinite(), visit);
+    case Unary::kSoftplus: return visit_in<T>(Softplus(), visit);
   }
   return false;
 }
