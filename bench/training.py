@@ -57,7 +57,7 @@ def race(name: str, sizes: list[int]) -> harness.Result:
     step = needle_step(model, x, y)
     torch_step = pytorch_step(theirs, x, y)
     for i in range(10):
-        ours, other = float(step()), float(torch_step())
+        ours, other = step().item(), torch_step().item()
         if abs(ours - other) > 1e-3 * abs(other):
             raise SystemExit(f"{name}: step {i} gives loss {ours} here and {other} in PyTorch")
     return harness.race(f"{name} batch {BATCH}", step, torch_step, args.rounds)
