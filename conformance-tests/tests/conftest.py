@@ -41,7 +41,8 @@ def conform(tmp_path: Path) -> Callable[..., Run]:
             backends.install(tmp_path, "made", source, **profile)
         path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
         command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider",
-                   "-p", "needle_conformance.plugin", f"--rootdir={tmp_path}", "--pyargs", "needle_conformance"]  # fmt: skip
+                   "-p", "needle_conformance.plugin", f"--rootdir={tmp_path}",
+                   "--pyargs", "needle_conformance"]  # fmt: skip
         command += ["--device", device] if device else []
         done = subprocess.run(
             [*command, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True,

@@ -107,7 +107,7 @@ late = []
     "random_repeats": ("""
     def random(self, kind, dst, seed, offset):
         super().random(kind, dst, seed, offset & 0xFFFFFFFF)
-""", "kernels", "uniform["),
+""", "kernels", "uniform[ or rand["),
     "dtypes_are_missing": ("""
     dtypes = frozenset(d for d in DTYPES if d != "int32")
 """, "metadata", "test_dtypes or exp"),

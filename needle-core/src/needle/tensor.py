@@ -424,7 +424,7 @@ class Tensor(Operators):
         return self - y.exp() * self.sum(-1, keepdims=True)
 
     def cross_entropy_grad(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        classes = logits.like(np.arange(logits.shape[1])).astype(labels.dtype)
+        classes = logits.like(np.arange(logits.shape[1], dtype=str(labels.dtype)))
         hit = (labels.reshape(-1, 1) == classes).astype(logits.dtype)
         return self.reshape(-1, 1) * (logits.softmax() - hit)
 
