@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from needle import composed as _composed  # noqa: F401  fills dispatch with the composed defaults
+from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
 from needle import functions, init, observe, ops
 from needle.device import (
     Device,

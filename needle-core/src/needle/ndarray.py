@@ -10,6 +10,7 @@ import numpy as np
 
 from needle import dispatch
 from needle.contraction import Contractions
+from needle.convolution import Convolutions
 from needle.device import Device
 from needle.dtype import CATEGORY, DType, as_dtype, bfloat16, bfloat16_from_float32, check_scalar, numpy_dtype, promote
 from needle.errors import DeviceError, DTypeError, ShapeError
@@ -17,6 +18,7 @@ from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
 from needle.layout import Layout
+from needle.normalization import Normalizations
 from needle.reductions import Reductions
 from needle.registry import device as as_device
 from needle.result_types import binary_types, scalar_types, unary_types
@@ -32,7 +34,7 @@ from needle.shape import (
 SCALARS = (bool, int, float)
 
 
-class NDArray(HostExchange, Reductions, Contractions, Selection):
+class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizations, Selection):
     """An n-dimensional array on a device. Make one with `from_numpy`, `full`, ... or take a Tensor's `.array`."""
 
     __slots__ = ("__weakref__", "device")
