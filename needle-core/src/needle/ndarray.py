@@ -17,7 +17,7 @@ from needle.errors import DeviceError, DTypeError, ShapeError
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
-from needle.layout import Layout
+from needle.layout import Layout, storage_order
 from needle.normalization import Normalizations
 from needle.reductions import Reductions
 from needle.registry import device as as_device
@@ -49,6 +49,10 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
     def viewed(self, layout: Layout) -> "NDArray":
         """The same buffer through another layout."""
         return NDArray(self.buffer, layout, self.dtype, self.device)
+
+    def _permuted(self, order: Shape) -> "NDArray":
+        """Axes in another order, unchecked."""
+        return NDArray(self.buffer, self.layout.permute(order), self.dtype, self.device)
 
     # Elements in and out.
 
@@ -83,6 +87,8 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         target = dtype if type(dtype) is DType else as_dtype(dtype)
         if target is self.dtype:
             return self
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0]).astype(target)._permuted(order[1])
         out = empty(self.layout.shape, target, self.device)
         dispatch.cast(self.device, out, self)
         return out
@@ -104,9 +110,12 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
             return self if dtype is None else self.astype(dtype)
         return from_bits(self.host_bits(), self.dtype, target).to(dtype=dtype)
 
-    # Elementwise.
+    # Elementwise. A result has its operand's order of axes in memory, so that an image stored with channels last
+    # stays so from layer to layer, and kernels see contiguous memory.
 
     def _unary(self, kind: Unary) -> "NDArray":
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0])._unary(kind)._permuted(order[1])
         compute, result = unary_types(kind, self.dtype)
         if Unary.FLOOR <= kind <= Unary.TRUNC and not compute.is_float:
             return self
@@ -133,6 +142,9 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         if shape != b.layout.shape:
             shape = broadcast_shapes(kind.op, shape, b.layout.shape)
             a, b = _stretched(a, shape), _stretched(b, shape)
+        if not a.layout.contiguous and (order := storage_order(a.layout)) is not None:
+            b = b if b.layout.size == 1 else b._permuted(order[0])
+            return a._permuted(order[0])._binary(kind, b)._permuted(order[1])
         out = _empty(shape, result, device)
         dispatch.binary(device, kind, out, a, b)
         return out
@@ -143,6 +155,8 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         return as_operand(kind.op, self, other)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: float | int | bool, swapped: bool) -> "NDArray":
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0])._scalar(kind, scalar, swapped)._permuted(order[1])
         compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
         if compute.category == "int":
             check_scalar(kind.op, scalar, compute)
