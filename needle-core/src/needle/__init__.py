@@ -16,6 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
 from needle import functions, init, observe, ops
+from needle.arrangement import (
+    argsort,
+    dilate,
+    masked_fill,
+    pad,
+    sort,
+    topk,
+    undilate,
+)
 from needle.device import (
     Device,
 )
@@ -30,6 +39,9 @@ from needle.dtype import (
     int32,
     int64,
     uint8,
+)
+from needle.einstein import (
+    einsum,
 )
 from needle.errors import (
     BackendError,
@@ -142,6 +154,13 @@ from needle.graph import (
     is_grad_enabled,
     no_grad,
 )
+from needle.image import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    max_pool2d,
+)
 from needle.init import (
     arange,
     empty,
@@ -161,6 +180,15 @@ from needle.init import (
 from needle.ndarray import (
     NDArray,
     from_dlpack,
+)
+from needle.neural import (
+    attention_weights,
+    dropout,
+    embedding,
+    gelu,
+    scaled_dot_product_attention,
+    silu,
+    softplus,
 )
 from needle.random import (
     Generator,
@@ -203,14 +231,18 @@ __all__ = [
     "Tensor",
     "UnsupportedError",
     "abs",
+    "adaptive_avg_pool2d",
     "add",
     "all",
     "any",
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "as_tensor",
     "atan2",
+    "attention_weights",
+    "avg_pool2d",
     "bfloat16",
     "bitwise_and",
     "bitwise_left_shift",
@@ -224,13 +256,19 @@ __all__ = [
     "ceil",
     "clip",
     "concatenate",
+    "conv1d",
+    "conv2d",
     "cos",
     "cross_entropy",
     "cumsum",
     "default_device",
     "device",
     "devices",
+    "dilate",
     "divide",
+    "dropout",
+    "einsum",
+    "embedding",
     "empty",
     "enable_grad",
     "equal",
@@ -249,6 +287,7 @@ __all__ = [
     "from_dlpack",
     "full",
     "gather",
+    "gelu",
     "grad",
     "greater",
     "greater_equal",
@@ -273,8 +312,10 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -287,6 +328,7 @@ __all__ = [
     "ones",
     "ones_like",
     "ops",
+    "pad",
     "permute",
     "power",
     "prod",
@@ -300,12 +342,16 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "set_fallback",
     "sigmoid",
     "sign",
+    "silu",
     "sin",
     "softmax",
+    "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -316,8 +362,10 @@ __all__ = [
     "sum",
     "tanh",
     "tensor",
+    "topk",
     "trunc",
     "uint8",
+    "undilate",
     "use_device",
     "value_and_grad",
     "var",

@@ -1,6 +1,7 @@
 """The functions of Tensor: reductions, movement, products, elements by index. Each method is one line onto an op."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from needle.op import Op
 from needle.operators import Operators
 from needle.ops.indexing import Gather, Scatter, ScatterAdd
 from needle.ops.matmul import Linear, MatMul
-from needle.ops.movement import BroadcastTo, Embed, Flip, Permute, Reshape, Slice
+from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
 from needle.result_types import binary_types
@@ -171,6 +172,9 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def embedded(self, steps: tuple[Step, ...], shape: Shape) -> Self:
         return self._apply(Embed(steps, shape))
+
+    def concatenated(self, others: Sequence[Self], axis: int) -> Self:
+        return self._apply(Concatenate(axis), *others)
 
     # Matrix products, and elements by index.
 
