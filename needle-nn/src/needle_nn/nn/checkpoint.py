@@ -5,10 +5,8 @@ key "needle". bfloat16 is stored as float32, which holds it exactly and which ev
 """
 
 import json
-import os
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray as NumpyArray
 import needle
 from needle import Tensor
 from needle.errors import DataError, ShapeError
+from needle_nn.files import write_atomically
 from needle_nn.nn.module import Module
 
 _KEY = "needle"
@@ -79,30 +78,6 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     """Go on from what `random_state` gave."""
     needle.random.default_generator().set_state(state["needle"])
     np.random.set_state(tuple(state["numpy"]))
-
-
-def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Replace a file by one step that either happens or does not, and that outlasts a power failure."""
-    target = Path(path)
-    draft = target.with_name(f"{target.name}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}; check the folder and its free space") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, NumpyArray[Any]], dict[str, Any]]:

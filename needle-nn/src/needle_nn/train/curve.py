@@ -4,7 +4,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from needle_nn.nn import checkpoint
+from needle_nn.files import write_atomically
 
 try:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def draw(path: Path, title: str, history: list[dict[str, Any]]) -> bool:
     _panel(right, history, ("train_accuracy", "test_accuracy"), "accuracy (%)", 100.0, "{:.2f} %")
     picture = BytesIO()
     figure.savefig(picture, format="png")
-    checkpoint.write_atomically(path, picture.getvalue())
+    write_atomically(path, picture.getvalue())
     return True
 
 

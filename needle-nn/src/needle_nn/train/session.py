@@ -11,6 +11,7 @@ from typing import Any
 
 import needle
 from needle.errors import DataError
+from needle_nn.files import write_atomically
 from needle_nn.nn import checkpoint
 from needle_nn.train import curve
 from needle_nn.train.recipes import RECIPES, Recipe
@@ -118,7 +119,7 @@ def _resumed(args: argparse.Namespace, kept: Path) -> Settings:
 def _check_writable(folder: Path) -> None:
     """Fail before the first epoch, not after it."""
     probe = folder / "history.json.tmp"
-    checkpoint.write_atomically(probe, b"")
+    write_atomically(probe, b"")
     probe.unlink()
 
 
@@ -144,7 +145,7 @@ def _position(trainer: Trainer) -> str:
 
 def _write_history(trainer: Trainer, folder: Path) -> None:
     content = {"settings": asdict(trainer.settings), "epochs": trainer.history}
-    checkpoint.write_atomically(folder / "history.json", json.dumps(content, indent=2).encode())
+    write_atomically(folder / "history.json", json.dumps(content, indent=2).encode())
 
 
 def _draw(report: Report, trainer: Trainer, folder: Path) -> None:
