@@ -44,6 +44,7 @@ from needle.einstein import (
     einsum,
 )
 from needle.errors import (
+    ArgumentError,
     BackendError,
     DataError,
     DeviceError,
@@ -213,6 +214,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "DType",
     "DTypeError",

@@ -5,7 +5,7 @@ from math import pi, sqrt
 import numpy as np
 
 from needle import init
-from needle.errors import DTypeError, ShapeError
+from needle.errors import ArgumentError, ShapeError
 from needle.functions import as_tensor
 from needle.random import Generator
 from needle.tensor import Tensor, TensorLike
@@ -17,7 +17,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     if approximate == "none":
         return y * ((y * sqrt(0.5)).erf() + 1.0) * 0.5
     if approximate != "tanh":
-        raise DTypeError(f"gelu: the approximation is 'none' or 'tanh', not {approximate!r}")
+        raise ArgumentError(f"gelu: the approximation is 'none' or 'tanh', not {approximate!r}")
     return y * (((y + y * y * y * 0.044715) * sqrt(2 / pi)).tanh() + 1.0) * 0.5
 
 
@@ -37,7 +37,7 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
     """Each element 0 with probability p, the others divided by 1 - p (Srivastava et al., 2014)."""
     y = as_tensor(x)
     if not 0 <= p <= 1:
-        raise DTypeError(f"dropout: a probability is from 0 to 1, not {p}")
+        raise ArgumentError(f"dropout: a probability is from 0 to 1, not {p}")
     if not training or p == 0:
         return y
     kept = init.randb(*y.shape, p=1 - p, device=y.device, dtype=y.dtype, generator=generator)
