@@ -41,6 +41,13 @@ class _Convolution(Module):
             raise ShapeError(f"{type(self).__name__}: takes {axes} with {self.in_channels} channels: x is {x.shape}")
 
 
+def _check_steps(stride: int | Pair, padding: int | Pair, dilation: int | Pair) -> None:
+    """Raise ShapeError for numbers that no image could make right."""
+    pair(stride, "stride")
+    pair(padding, "padding", 0)
+    pair(dilation, "dilation")
+
+
 class Conv2d(_Convolution):
     """(N, in, H, W) -> (N, out, OH, OW), with PyTorch's arguments; the weight is (KH, KW, in / groups, out)."""
 
@@ -59,6 +66,7 @@ class Conv2d(_Convolution):
     ) -> None:
         super().__init__(in_channels, out_channels, pair(kernel_size, "kernel_size"), groups, bias, device, dtype)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        _check_steps(stride, padding, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
@@ -115,6 +123,7 @@ class Conv1d(_Convolution):
     ) -> None:
         super().__init__(in_channels, out_channels, (kernel_size,), groups, bias, device, dtype)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        _check_steps(stride, padding, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)

@@ -146,14 +146,19 @@ class Module:
 
         Without `strict`, names in only one of the two are left alone. They are returned.
         """
+        own, difference = self._named_tensors(), self.check_state(state, strict)
+        for name in own.keys() & state.keys():
+            assign(own[name], state[name])
+        return difference
+
+    def check_state(self, state: Mapping[str, Any], strict: bool = True) -> Difference:
+        """Raise DataError or ShapeError where `load_state_dict` would."""
         own = self._named_tensors()
         difference = Difference([n for n in own if n not in state], [n for n in state if n not in own])
         if strict and any(difference):
             raise DataError(f"{type(self).__name__}: the state is of another model: {_describe(difference)}")
         shared = [name for name in own if name in state]
         check_shapes(type(self).__name__, {n: own[n].shape for n in shared}, {n: np.shape(state[n]) for n in shared})
-        for name in shared:
-            assign(own[name], state[name])
         return difference
 
     # Display.
