@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
+from needle import course_names as _course
 from needle import functions, init, observe, ops
 from needle.arrangement import (
     argsort,
@@ -56,6 +57,9 @@ from needle.errors import (
     OutOfMemoryError,
     ShapeError,
     UnsupportedError,
+)
+from needle.face import (
+    Tensor,
 )
 from needle.fallback import (
     FallbackWarning,
@@ -202,9 +206,6 @@ from needle.registry import (
     use_device,
 )
 from needle.registry import registry as _registry
-from needle.tensor import (
-    Tensor,
-)
 
 if TYPE_CHECKING:
     from needle import data as data
@@ -377,6 +378,7 @@ __all__ = [
 ]
 
 _FORWARDED = ("nn", "optim", "data")  # modules of needle-nn
+_LAZY = ("backend_ndarray", "backend_selection")  # modules of the course's face
 
 
 def _device_function(name: str) -> Callable[[int], Device]:
@@ -389,7 +391,8 @@ def _device_function(name: str) -> Callable[[int], Device]:
 
 
 def __getattr__(name: str) -> Any:
-    """`needle.nn` and its like on first use, and a function for each elementwise kind and each installed backend."""
+    """`needle.nn` and its like on first use; a function for each elementwise kind and installed backend; last the
+    course's ops."""
     if name in _FORWARDED:
         try:
             return import_module(f"needle.{name}")
@@ -397,12 +400,16 @@ def __getattr__(name: str) -> Any:
             if error.name != "needle_nn":
                 raise
             raise AttributeError(str(error)) from error
+    if name in _LAZY:
+        return import_module(f"needle.{name}")
     if not name.startswith("_"):
         function = functions.elementwise(name)
         if function is not None:
             return globals().setdefault(name, function)
         if name in _registry.names():
             return globals().setdefault(name, _device_function(name))
+        if hasattr(ops, name):
+            return globals().setdefault(name, getattr(ops, name))
         installed = ", ".join(_registry.names())
         raise AttributeError(
             f"module 'needle' has no attribute '{name}', and no such device is installed (there are {installed}); "
@@ -416,3 +423,7 @@ def __dir__() -> list[str]:
 
 
 observe.from_environment()
+
+# As attributes, `matmul` and `conv` are the course's functions; `from needle.ops.matmul import` finds the modules.
+del ops.matmul, ops.conv
+globals().update(_course.NAMES)  # under NEEDLE_COURSE=1

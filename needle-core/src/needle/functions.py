@@ -7,6 +7,7 @@ from typing import Any
 
 from needle.dtype import promote
 from needle.errors import DTypeError, ShapeError
+from needle.face import Tensor
 from needle.graph import enable_grad
 from needle.kinds import Binary, Unary
 from needle.ops.elementwise import UNARY_OPS
@@ -14,7 +15,7 @@ from needle.ops.movement import Concatenate, Reshape
 from needle.ops.pairwise import BINARY_OPS
 from needle.ops.parts import Part, Whole
 from needle.shape import Axes, Shape, broadcast_shapes, normalize_axis
-from needle.tensor import Tensor, TensorLike, apply, grad_of
+from needle.tensor import TensorLike, apply, grad_of
 
 
 def as_tensor(value: TensorLike) -> Tensor:

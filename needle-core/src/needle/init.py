@@ -12,6 +12,7 @@ import numpy as np
 from needle.device import Device
 from needle.dispatch import index_dtype
 from needle.errors import ArgumentError, ShapeError
+from needle.face import Tensor
 from needle.ndarray import NDArray, from_numpy
 from needle.ndarray import arange as _arange
 from needle.ndarray import empty as _empty
@@ -20,7 +21,7 @@ from needle.op import Scalar
 from needle.random import Generator, default_generator
 from needle.registry import device as as_device
 from needle.shape import Shape
-from needle.tensor import Tensor, TensorLike
+from needle.tensor import TensorLike
 from needle.views import shape_argument
 
 DeviceLike = Device | str | None

@@ -184,7 +184,7 @@ class Tensor(TensorFunctions):
         if not isinstance(other, Tensor):
             if type(other) in SCALARS:
                 return self._scalar(kind, other, swapped=False)
-            other = Tensor(as_operand(kind.op, self.array, other))
+            other = self.like(other, kind.op)
         a, b = self, other
         x, y = a.array, b.array
         if x.dtype is not y.dtype:
@@ -198,7 +198,7 @@ class Tensor(TensorFunctions):
     def _swapped(self, kind: Binary, other: Any) -> "Tensor":
         if type(other) in SCALARS:
             return self._scalar(kind, other, swapped=True)
-        return Tensor(as_operand(kind.op, self.array, other))._binary(kind, self)
+        return self.like(other, kind.op)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: Scalar, swapped: bool) -> "Tensor":
         result = self.array._scalar(kind, scalar, swapped)
@@ -212,7 +212,7 @@ class Tensor(TensorFunctions):
         model = next((v for v in (a, b) if isinstance(v, Tensor)), None)
         if model is None:
             return Tensor(self.array.where(a, b))
-        x, y = (v if isinstance(v, Tensor) else Tensor(as_operand("where", model.array, v)) for v in (a, b))
+        x, y = (model.like(v, "where") for v in (a, b))
         dtype, _ = binary_types(Binary.MAXIMUM, x.dtype, y.dtype)
         shape = broadcast_shapes("where", self.shape, x.shape, y.shape)
         return apply(
@@ -223,38 +223,45 @@ class Tensor(TensorFunctions):
         )
 
     def _apply(self, op: Op, *others: "Tensor") -> "Tensor":
-        return apply(op, self, *others)
+        """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
+        inputs = (self, *others)
+        arrays = [x.array for x in inputs]
+        op.shape(*[a.layout.shape for a in arrays])
+        device = arrays[0].device
+        for a in arrays:
+            if a.device is not device:
+                raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
+        return _recorded(op, op.forward(*arrays), inputs)
+
+    def writable(self) -> NDArray:
+        """The array, made contiguous if it is not, for kernels that update it in place."""
+        self.array = self.array.contiguous()
+        return self.array
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.requires_grad and is_grad_enabled():
             raise GraphError("assign: this tensor takes part in a graph; assign inside `with needle.no_grad():`")
-        self.array[_arrays_in(key)] = value.array if isinstance(value, Tensor) else value
+        self.array[arrays_in(key)] = value.array if isinstance(value, Tensor) else value
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return self.matmul(other if isinstance(other, Tensor) else Tensor(as_operand("matmul", self.array, other)))
+        return self.matmul(self.like(other, "matmul"))
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return Tensor(as_operand("matmul", self.array, other)).matmul(self)
+        return self.like(other, "matmul").matmul(self)
 
-    def like(self, value: Any) -> "Tensor":
-        """A number or array as a Tensor that can meet this one."""
-        return value if isinstance(value, Tensor) else Tensor(as_operand("convert", self.array, value))
+    def like(self, value: Any, op: str = "convert") -> "Tensor":
+        """A number or array as a Tensor that can meet this one, for an op to be named if it cannot."""
+        return value if isinstance(value, Tensor) else Tensor(as_operand(op, self.array, value))
 
     def __getitem__(self, key: Any) -> "Tensor":
-        parsed = parse_key(_arrays_in(key), self.shape)
+        parsed = parse_key(arrays_in(key), self.shape)
         view = self.sliced(parsed.steps)
         return pick(view, parsed) if parsed.arrays else view
 
 
 def apply(op: Op, *inputs: Tensor) -> Tensor:
-    """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
-    arrays = [x.array for x in inputs]
-    op.shape(*[a.layout.shape for a in arrays])
-    device = arrays[0].device
-    for a in arrays:
-        if a.device is not device:
-            raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
-    return _recorded(op, op.forward(*arrays), inputs)
+    """The op of some Tensors, as the first of them applies it."""
+    return inputs[0]._apply(op, *inputs[1:])
 
 
 def _wrapped(array: NDArray) -> Tensor:
@@ -295,10 +302,10 @@ def _as_array(value: TensorLike, device: Device | str | None, dtype: Any) -> NDA
     return from_numpy(values, device, dtype)
 
 
-def _arrays_in(key: Any) -> Any:
+def arrays_in(key: Any) -> Any:
     """An index with its Tensors as NDArrays: indices have no gradients."""
     if isinstance(key, tuple):
-        return tuple(_arrays_in(k) for k in key)
+        return tuple(arrays_in(k) for k in key)
     return key.array if isinstance(key, Tensor) else key
 
 
