@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
 from needle import course_names as _course
-from needle import functions, init, observe, ops
+from needle import functions, graph, init, observe, ops
 from needle.arrangement import (
     argsort,
     dilate,
@@ -292,6 +292,7 @@ __all__ = [
     "gather",
     "gelu",
     "grad",
+    "graph",
     "greater",
     "greater_equal",
     "init",
