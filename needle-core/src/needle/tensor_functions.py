@@ -221,7 +221,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def cross_entropy_grad(self, logits: Any, labels: Any) -> Any:
         classes = logits.like(np.arange(logits.shape[1])).astype(labels.dtype)
-        hit = (labels.reshape(-1, 1) == classes).astype(logits.dtype)
+        hit = labels.reshape(-1, 1).equal(classes).astype(logits.dtype)
         return self.reshape(-1, 1) * (logits.softmax() - hit)
 
 

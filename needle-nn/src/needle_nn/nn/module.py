@@ -22,7 +22,7 @@ class Parameter(Tensor):
 
 def is_learned(tensor: Tensor) -> bool:
     """Whether it is a parameter: by its class, or a Tensor that requires gradients and was put in one's place."""
-    return isinstance(tensor, Parameter) or (tensor.is_leaf and tensor.requires_grad)
+    return isinstance(tensor, Parameter) or tensor._leaf_grad  # which no plain Tensor of the course's is
 
 
 class Difference(NamedTuple):

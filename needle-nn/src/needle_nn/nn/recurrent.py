@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import needle
-from needle import Device, Tensor, init
+from needle import Device, Tensor, functions, init
 from needle.errors import ArgumentError, ShapeError
 from needle_nn.nn.module import Module, Parameter
 
@@ -89,7 +89,7 @@ class LSTMCell(_Cell):
 
     def step(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         h, c = state
-        i, f, g, o = needle.split(inputs + self.recurrence(h), 4, axis=-1)
+        i, f, g, o = functions.split(inputs + self.recurrence(h), 4, axis=-1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
@@ -103,8 +103,8 @@ class GRUCell(_Cell):
     gates = 3
 
     def step(self, inputs: Tensor, state: Tensor) -> Tensor:
-        x_r, x_z, x_n = needle.split(inputs, 3, axis=-1)
-        h_r, h_z, h_n = needle.split(self.recurrence(state), 3, axis=-1)
+        x_r, x_z, x_n = functions.split(inputs, 3, axis=-1)
+        h_r, h_z, h_n = functions.split(self.recurrence(state), 3, axis=-1)
         r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
         n = (x_n + r * h_n).tanh()
         return n + z * (state - n)
@@ -128,10 +128,10 @@ class _Stack(Module):
         for number, cell in enumerate(cells):
             inputs, hidden = cell.inputs(X), []
             state = cell.start(X) if states is None else states[number]
-            for part in needle.split(inputs, X.shape[0]):
+            for part in functions.split(inputs, X.shape[0]):
                 state = cell.step(part.reshape(part.shape[1:]), state)
                 hidden.append(state[0] if isinstance(state, tuple) else state)
-            X = needle.stack(hidden)
+            X = functions.stack(hidden)
             last.append(state)
         return X, last
 
@@ -140,7 +140,7 @@ class _Stack(Module):
         if h.ndim != 3 or h.shape[0] != self.num_layers or h.shape[2] != self.hidden_size:
             expected = f"({self.num_layers}, B, {self.hidden_size})"
             raise ShapeError(f"{type(self).__name__}: {name} is {expected}, not {h.shape}")
-        return [part.reshape(part.shape[1:]) for part in needle.split(h, self.num_layers)]
+        return [part.reshape(part.shape[1:]) for part in functions.split(h, self.num_layers)]
 
     def _describe(self) -> str:
         layers = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
@@ -166,7 +166,7 @@ class RNN(_Stack):
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         output, last = self.walk(self.rnn_cells, X, None if h0 is None else self.layers_of(h0, "h0"))
-        return output, needle.stack(last)
+        return output, functions.stack(last)
 
 
 class GRU(_Stack):
@@ -182,7 +182,7 @@ class GRU(_Stack):
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         output, last = self.walk(self.gru_cells, X, None if h0 is None else self.layers_of(h0, "h0"))
-        return output, needle.stack(last)
+        return output, functions.stack(last)
 
 
 class LSTM(_Stack):
@@ -201,4 +201,4 @@ class LSTM(_Stack):
         if h is not None:
             states = list(zip(self.layers_of(h[0], "h0"), self.layers_of(h[1], "c0"), strict=True))
         output, last = self.walk(self.lstm_cells, X, states)
-        return output, (needle.stack([state[0] for state in last]), needle.stack([state[1] for state in last]))
+        return output, (functions.stack([state[0] for state in last]), functions.stack([state[1] for state in last]))

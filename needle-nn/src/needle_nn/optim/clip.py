@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import needle
-from needle import Tensor
+from needle import Tensor, functions
 
 
 def grad_norm(params: Iterable[Tensor]) -> Tensor:
@@ -12,7 +12,7 @@ def grad_norm(params: Iterable[Tensor]) -> Tensor:
     if not grads:
         return needle.zeros(())
     squares = [_wide(grad).square().sum().to(grads[0].device) for grad in grads]
-    return needle.stack(squares).sum().sqrt()
+    return functions.stack(squares).sum().sqrt()
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:

@@ -125,7 +125,7 @@ class Optimizer:
             state = next(states)
             if param.grad is None:
                 continue
-            p = param.array = param.array.contiguous()  # kernels update in place
+            p = param.writable()  # kernels update in place
             columns = found.setdefault((p.device, p.dtype), [[] for _ in range(2 + len(slots))])
             columns[0].append(p)
             columns[1].append(_gradient(param.grad, p))
