@@ -201,7 +201,7 @@ class Backend(ABC):
         _missing("cross_entropy_grad")
 
     def argsort(self, dst: View, x: View, rows: int, n: int, descending: bool) -> None:
-        """dst[r, :] (int32 or int64) = the order that sorts x[r, :]; stable, NaN last."""
+        """dst[r, :] (int32 or int64) = the order that sorts x[r, :]; stable, a NaN is the largest."""
         _missing("argsort")
 
     def conv2d(self, dst: View, x: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:

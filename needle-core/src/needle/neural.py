@@ -46,7 +46,7 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
 
 def embedding(ids: TensorLike, weight: Tensor) -> Tensor:
     """weight[ids]: ids (...) of any number type, weight (n, d) -> (..., d). Ids out of range raise on the host."""
-    index = as_tensor(ids)
+    index = ids if isinstance(ids, Tensor) else Tensor(ids, device=weight.device)
     index = index if index.dtype.category == "int" else index.astype("int32")
     return weight.gather(index.reshape(-1, 1), 0).reshape(*index.shape, weight.shape[1])
 

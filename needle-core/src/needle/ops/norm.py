@@ -107,7 +107,7 @@ class Attention(Op):
 
 @dataclass(frozen=True)
 class ArgSort(Op):
-    """The order that sorts the last axis; stable, NaN last."""
+    """The order that sorts the last axis; stable, a NaN is the largest."""
 
     descending: bool = False
     name = "argsort"
