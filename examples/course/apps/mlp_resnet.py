@@ -31,9 +31,7 @@ def MLPResNet(
     return nn.Sequential(*first, *blocks, nn.Linear(hidden_dim, num_classes))
 
 
-def epoch(
-    dataloader: Iterable[Any], model: nn.Module, opt: ndl.optim.Optimizer | None = None
-) -> tuple[Any, Any]:
+def epoch(dataloader: Iterable[Any], model: nn.Module, opt: ndl.optim.Optimizer | None = None) -> tuple[Any, Any]:
     """One pass: training where there is an optimizer, else evaluation. Returns (error rate, loss)."""
     np.random.seed(SEED)
     model.train() if opt is not None else model.eval()

@@ -73,7 +73,7 @@ def made(loss_fn: Any) -> nn.Module:
 
 
 def epoch_general_cifar10(
-    dataloader: Iterable[Any], model: nn.Module, loss_fn: Any = nn.SoftmaxLoss(), opt: ndl.optim.Optimizer | None = None
+    dataloader: Iterable[Any], model: nn.Module, loss_fn: Any = nn.SoftmaxLoss, opt: ndl.optim.Optimizer | None = None
 ) -> Result:
     """One pass: training where there is an optimizer, else evaluation. Returns (accuracy, loss)."""
     np.random.seed(SEED)
@@ -110,7 +110,7 @@ def evaluate_cifar10(model: nn.Module, dataloader: Iterable[Any], loss_fn: Any =
 
 
 def epoch_general_ptb(
-    data: Any, model: nn.Module, seq_len: int = 40, loss_fn: Any = nn.SoftmaxLoss(),
+    data: Any, model: nn.Module, seq_len: int = 40, loss_fn: Any = nn.SoftmaxLoss,
     opt: ndl.optim.Optimizer | None = None, clip: float | None = None, device: Any = None, dtype: Any = "float32",
 ) -> Result:  # fmt: skip
     """One pass over rows of tokens (nbatch, bs), `seq_len` at a time; the state goes on from part to part.

@@ -192,7 +192,7 @@ class Tensor(tensor.Tensor, Value):
 
     def _binary(self, kind: Binary, other: Any) -> Any:
         if not isinstance(other, tensor.Tensor):
-            if np.ndim(other) == 0:
+            if _is_number(other):
                 return self._scalar(kind, other, swapped=False)
             other = Tensor.make_const(new_data(other, self.device))
         if kind is Binary.SUB:
@@ -206,7 +206,7 @@ class Tensor(tensor.Tensor, Value):
         return a._apply(BINARY_OPS[kind], b)
 
     def _swapped(self, kind: Binary, other: Any) -> Any:
-        if np.ndim(other) == 0:
+        if _is_number(other):
             return self._scalar(kind, other, swapped=True)
         return Tensor.make_const(new_data(other, self.device))._binary(kind, self)
 
@@ -293,6 +293,11 @@ class TensorTuple(Value):
 
     def apply_tuple(self, op: Op, args: Sequence[Any]) -> "TensorTuple":
         return TensorTuple.make_from_op(op, args)
+
+
+def _is_number(value: Any) -> bool:
+    """A Python or NumPy number, or one in a NumPy array of shape () or (1,)."""
+    return value.shape in ((), (1,)) if isinstance(value, np.ndarray) else np.ndim(value) == 0
 
 
 def _of_one_dtype(inputs: list[Any]) -> list[Any]:
