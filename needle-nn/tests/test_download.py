@@ -145,15 +145,15 @@ def test_mnist(server: Server, tmp_path: Path, idx_bytes: Any, monkeypatch: pyte
     arrays = {"train-images-idx3-ubyte.gz": np.ones((2, 28, 28)), "train-labels-idx1-ubyte.gz": np.array([4, 5])}
     remotes = {name: server.remote(name, gzip.compress(idx_bytes(array))) for name, array in arrays.items()}
     monkeypatch.setattr(mnist, "MNIST", remotes)
-    paths = [tmp_path / "mnist" / name for name in arrays]
-    assert data.MNISTDataset(*paths, download=True)[1][1] == 5
+    images, labels = (tmp_path / "mnist" / name for name in arrays)
+    assert data.MNISTDataset(images, labels, download=True)[1][1] == 5
     assert len(server.asked) == 2
-    assert len(data.MNISTDataset(*paths, download=True)) == 2
+    assert len(data.MNISTDataset(images, labels, download=True)) == 2
     assert len(server.asked) == 2
     with pytest.raises(
         DataError, match=r"odd\.gz: cannot be downloaded: MNIST's files are train-images-idx3-ubyte\.gz"
     ):
-        data.MNISTDataset(tmp_path / "odd.gz", paths[1], download=True)
+        data.MNISTDataset(tmp_path / "odd.gz", labels, download=True)
     monkeypatch.setattr(mnist, "FASHION_MNIST", remotes)
     assert len(data.FashionMNISTDataset(tmp_path / "fashion", download=True)) == 2
 

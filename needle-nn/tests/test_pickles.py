@@ -46,9 +46,14 @@ ARRAYS = [
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_protocol(protocol: int, tmp_path: Path) -> None:
-    value = {b"bytes": b"\xff\0", "text": "é", "list": [b"", 1, -(2**70), 2.5, None, True, (3,)], "arrays": ARRAYS}
+    value: dict[Any, Any] = {
+        b"bytes": b"\xff\0",
+        "text": "é",
+        "list": [b"", 1, -(2**70), 2.5, None, True, (3,)],
+        "arrays": ARRAYS,
+    }
     found = read(pickle.dumps(value, protocol), tmp_path)
-    for array, expected in zip(found.pop("arrays"), value.pop("arrays"), strict=True):  # type: ignore[call-overload]
+    for array, expected in zip(found.pop("arrays"), value.pop("arrays"), strict=True):
         assert array.dtype == expected.dtype
         np.testing.assert_array_equal(array, expected)
     assert found == value

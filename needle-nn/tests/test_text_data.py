@@ -51,19 +51,33 @@ def test_batchify_and_get_batch(device: needle.Device) -> None:
     assert (x.shape, y.shape, y.dtype) == ((1, 4), (4,), "int32")
 
 
+def test_sequence_loader(device: needle.Device) -> None:
+    loader = data.SequenceLoader(list(range(23)), 4, length=3, device=device)
+    assert len(loader) == 2
+    rows = data.batchify(list(range(23)), 4)
+    for found, i in zip(loader, (0, 3), strict=True):
+        for part, expected in zip(found, data.get_batch(rows, i, 3), strict=True):
+            assert part.device is device
+            assert part.numpy().tolist() == expected.numpy().tolist()
+    assert [x.shape for x, _ in loader] == [(3, 4), (1, 4)]
+    assert [x.shape for x, _ in loader.batches(start=1)] == [(1, 4)]
+
+
 def test_characters() -> None:
     alphabet = data.Alphabet("hello, world")
     assert alphabet.characters == " ,dehlorw"
     assert alphabet.decode(alphabet.encode("herd, hello")) == "herd, hello"
     dataset = data.CharacterDataset("hello, world", alphabet, length=4, stride=3)
     assert len(dataset) == 3
-    pieces = [tuple(map(alphabet.decode, item)) for item in dataset]
+    pieces = [tuple(map(alphabet.decode, item)) for item in map(dataset.__getitem__, range(3))]
     assert pieces == [("hell", "ello"), ("lo, ", "o, w"), (" wor", "worl")]
     x, y = next(iter(data.DataLoader(dataset, 3)))
     assert [alphabet.decode(row) for row in x.numpy()] == ["hell", "lo, ", " wor"]
     assert [alphabet.decode(row) for row in y.numpy()] == ["ello", "o, w", "worl"]
     assert x.dtype == "int32"
     assert len(data.CharacterDataset("hello, world", alphabet, length=11)) == 1
+    with pytest.raises(IndexError, match=r"^CharacterDataset: item 3 of 3$"):
+        dataset[3]
 
 
 REFUSED: list[tuple[Any, str]] = [

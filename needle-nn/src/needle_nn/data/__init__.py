@@ -8,7 +8,16 @@ from needle_nn.data.idx import read_idx
 from needle_nn.data.loader import DataLoader
 from needle_nn.data.mnist import FashionMNISTDataset, MNISTDataset
 from needle_nn.data.pickles import read_pickle
-from needle_nn.data.text import Alphabet, CharacterDataset, Corpus, Dictionary, batchify, get_batch, read_text
+from needle_nn.data.text import (
+    Alphabet,
+    CharacterDataset,
+    Corpus,
+    Dictionary,
+    SequenceLoader,
+    batchify,
+    get_batch,
+    read_text,
+)
 from needle_nn.data.transforms import Cutout, Normalize, RandomCrop, RandomFlipHorizontal, ToFloat
 
 __all__ = [
@@ -29,6 +38,7 @@ __all__ = [
     "RandomCrop",
     "RandomFlipHorizontal",
     "Remote",
+    "SequenceLoader",
     "ToFloat",
     "batchify",
     "download",

@@ -19,6 +19,8 @@ class DataLoader:
     Each pass draws a new order if `shuffle` is set, from `generator` or else from NumPy's global one, when `iter` is
     called. Numbers of floating point become `dtype`; integers keep their type.
 
+    `max_batches` ends a pass early: with a shuffle, it is then a sample of the dataset.
+
     With `num_workers`, so many processes make batches ahead of time. Order and contents are the same, except that
     random transforms draw from other numbers: those of a batch depend on the pass and its place in it alone. Processes
     are forked on Linux and spawned elsewhere, which needs a dataset that can be pickled.
@@ -34,6 +36,7 @@ class DataLoader:
         device: Device | str | None = None,
         dtype: Any = "float32",
         generator: np.random.Generator | np.random.RandomState | None = None,
+        max_batches: int | None = None,
         num_workers: int = 0,
         start_method: str = workers.START_METHOD,
     ) -> None:
@@ -45,12 +48,13 @@ class DataLoader:
             raise DataError("DataLoader: the dataset is empty")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
         self.device, self.dtype, self.generator = device, dtype, generator
-        self.num_workers, self.start_method = num_workers, start_method
+        self.max_batches, self.num_workers, self.start_method = max_batches, num_workers, start_method
 
     def __len__(self) -> int:
         """The number of batches in a pass."""
         whole, rest = divmod(len(self.dataset), self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        batches = whole + (rest > 0 and not self.drop_last)
+        return batches if self.max_batches is None else min(batches, self.max_batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return self.batches()

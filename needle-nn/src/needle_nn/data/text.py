@@ -1,6 +1,6 @@
 """Texts as numbers: words (Penn Treebank, by the course's rules), and characters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray as NumpyArray
 
 from needle import Device, Tensor
-from needle.errors import DataError
+from needle.errors import DataError, IndexRangeError
 from needle_nn.data.dataset import Arrays, Dataset
 from needle_nn.data.download import Remote, download
 
@@ -81,6 +81,27 @@ def get_batch(
     return Tensor(x, device=device, dtype=dtype), Tensor(y, device=device, dtype=dtype)
 
 
+class SequenceLoader:
+    """A sequence in `batchify`'s rows, `length` rows at a time, as `get_batch` gives them. Never shuffled: what a
+    network remembers of a batch belongs before the next."""
+
+    def __init__(
+        self, tokens: Sequence[int], batch_size: int, length: int, *, device: Device | str | None = None
+    ) -> None:
+        self.rows, self.length, self.device = batchify(tokens, batch_size), length, device
+
+    def __len__(self) -> int:
+        """The number of batches in a pass."""
+        return -(-(len(self.rows) - 1) // self.length)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.batches()
+
+    def batches(self, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """A pass, from batch number `start` on."""
+        return (get_batch(self.rows, i * self.length, self.length, self.device) for i in range(start, len(self)))
+
+
 class Alphabet:
     """The characters of a text and their numbers, in the order of Unicode."""
 
@@ -113,8 +134,8 @@ class CharacterDataset(Dataset):
             raise DataError(f"CharacterDataset: {len(text):,} characters, and pieces of {length} need {length + 1:,}")
 
     def __getitem__(self, index: Any) -> Arrays:
-        if not 0 <= index < len(self):  # an end for those who iterate
-            raise IndexError(f"CharacterDataset: item {index} of {len(self)}")
+        if not 0 <= index < len(self):
+            raise IndexRangeError(f"CharacterDataset: item {index} of {len(self)}")
         piece = self.numbers[index * self.stride :][: self.length + 1]
         return piece[:-1], piece[1:]
 
@@ -133,9 +154,8 @@ def read_text(path: str | PathLike[str]) -> str:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not a text in UTF-8: byte {error.start:,} is {error.object[error.start]:#x}"
-        ) from error
+        found = f"byte {error.start:,} is {error.object[error.start]:#x}"
+        raise DataError(f"{path}: not a text in UTF-8: {found}; convert it first") from error
     if not text:
         raise DataError(f"{path}: the text is empty")
     return text
