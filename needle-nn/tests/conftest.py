@@ -1,5 +1,6 @@
 """Every test that takes `device` runs on each device that is ready here."""
 
+import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -40,4 +41,18 @@ def fashion_folder(tmp_path: Path, idx_bytes: Callable[..., bytes]) -> Path:
         images = rng.integers(0, 20, (n, 28, 28)) + 20 * labels[:, None, None]
         (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder
+
+
+@pytest.fixture
+def cifar_folder(tmp_path: Path) -> Path:
+    """A folder like CIFAR-10's, with 8 made pictures in each file; those of a label share their colour."""
+    folder, rng = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        labels = rng.integers(0, 10, 8).tolist()
+        images = rng.integers(0, 60, (8, 3, 1024)) + 19 * np.array(labels)[:, None, None]
+        batch = {b"batch_label": name.encode(), b"labels": labels, b"filenames": [b"made.png"] * 8}
+        with (folder / name).open("wb") as file:
+            pickle.dump({**batch, b"data": images.reshape(8, 3072).astype(np.uint8)}, file, protocol=2)
     return folder

@@ -58,6 +58,17 @@ def test_a_pass_can_begin_later() -> None:
     assert [batch[0].numpy().tolist() for batch in loader.batches(start=2)] == whole[2:]
 
 
+def test_a_pass_can_end_early() -> None:
+    dataset = data.NDArrayDataset(np.arange(7.0))
+    loader = data.DataLoader(dataset, 2, shuffle=True, max_batches=2)
+    np.random.seed(1)
+    order = np.random.permutation(7).tolist()
+    np.random.seed(1)
+    assert len(loader) == 2
+    assert orders(loader) == [order[:2], order[2:4]]
+    assert len(data.DataLoader(dataset, 2, max_batches=9)) == 4
+
+
 def test_any_sequence_is_a_dataset() -> None:
     (x, y), *_ = data.DataLoader([([1.0, 2.0], 3), ([4.0, 5.0], 6)], 2)
     assert x.numpy().tolist() == [[1, 2], [4, 5]]

@@ -1,7 +1,8 @@
-"""Each layer against its formula in NumPy, in a table."""
+"""Each layer against its formula in NumPy, in a table: values on every device, gradients by central differences."""
 
 from typing import Any
 
+import layer_formulas as f
 import numpy as np
 import pytest
 
@@ -9,59 +10,157 @@ import needle
 from needle import Tensor, nn
 
 
-def affine(x: Any, layer: nn.Linear) -> Any:
-    bias = 0 if layer.bias is None else layer.bias.numpy()
-    return x @ layer.weight.numpy() + bias
+def zeros(x: Any, stack: Any) -> Any:
+    return [np.zeros((x.shape[1], stack.hidden_size)) for _ in range(stack.num_layers)]
 
 
-LAYERS = [
-    ("identity", lambda d: nn.Identity(), (3, 4), lambda x, layer: x),
-    ("flatten", lambda d: nn.Flatten(), (3, 4, 5), lambda x, layer: x.reshape(3, 20)),
-    ("flatten empty", lambda d: nn.Flatten(), (0, 4, 5), lambda x, layer: x.reshape(0, 20)),
-    ("flatten vector", lambda d: nn.Flatten(), (3,), lambda x, layer: x.reshape(3, 1)),
-    ("relu", lambda d: nn.ReLU(), (3, 4), lambda x, layer: np.maximum(x, 0)),
-    ("tanh", lambda d: nn.Tanh(), (3, 4), lambda x, layer: np.tanh(x)),
-    ("sigmoid", lambda d: nn.Sigmoid(), (3, 4), lambda x, layer: 1 / (1 + np.exp(-x))),
-    ("linear", lambda d: nn.Linear(4, 6, device=d), (3, 4), affine),
-    ("linear without bias", lambda d: nn.Linear(4, 6, bias=False, device=d), (3, 4), affine),
-    ("linear N-D", lambda d: nn.Linear(4, 6, device=d), (2, 3, 5, 4), affine),
-    ("linear 1-D", lambda d: nn.Linear(4, 6, device=d), (1, 4), affine),
-    ("sequential", lambda d: nn.Sequential(nn.Tanh(), nn.ReLU()), (3, 4), lambda x, m: np.maximum(np.tanh(x), 0)),
-    ("sequential of none", lambda d: nn.Sequential(), (3, 4), lambda x, layer: x),
-]
+def rnn(x: Any, stack: Any) -> Any:
+    return f.walk(x, stack.rnn_cells, f.rnn_cell, zeros(x, stack))[0]
 
 
-@pytest.mark.parametrize(("make", "shape", "formula"), [row[1:] for row in LAYERS], ids=[row[0] for row in LAYERS])
+def gru(x: Any, stack: Any) -> Any:
+    return f.walk(x, stack.gru_cells, f.gru_cell, zeros(x, stack))[0]
+
+
+def lstm(x: Any, stack: Any) -> Any:
+    states = list(zip(zeros(x, stack), zeros(x, stack), strict=True))
+    return f.walk(x, stack.lstm_cells, f.lstm_cell, states)[0]
+
+
+def mlp(x: Any, model: Any) -> Any:
+    return f.affine(np.maximum(f.affine(x, model[0]), 0), model[2])
+
+
+# name, layer, shape of x, formula of x and the layer; `kw` names the device and the dtype
+LAYERS: list[tuple[str, Any, Any, Any]] = [
+    ("identity", lambda **kw: nn.Identity(), (3, 4), lambda x, layer: x),
+    ("flatten", lambda **kw: nn.Flatten(), (3, 4, 5), lambda x, layer: x.reshape(3, 20)),
+    ("flatten empty", lambda **kw: nn.Flatten(), (0, 4, 5), lambda x, layer: x.reshape(0, 20)),
+    ("flatten vector", lambda **kw: nn.Flatten(), (3,), lambda x, layer: x.reshape(3, 1)),
+    ("relu", lambda **kw: nn.ReLU(), (3, 4), lambda x, layer: np.maximum(x, 0)),
+    ("tanh", lambda **kw: nn.Tanh(), (3, 4), lambda x, layer: np.tanh(x)),
+    ("sigmoid", lambda **kw: nn.Sigmoid(), (3, 4), lambda x, layer: f.sigmoid(x)),
+    ("gelu", lambda **kw: nn.GELU(), (3, 4), lambda x, layer: f.gelu(x)),
+    ("silu", lambda **kw: nn.SiLU(), (3, 4), lambda x, layer: x * f.sigmoid(x)),
+    ("softplus", lambda **kw: nn.Softplus(), (3, 4), lambda x, layer: np.logaddexp(x, 0)),
+    ("linear", lambda **kw: nn.Linear(4, 6, **kw), (3, 4), f.affine),
+    ("linear without bias", lambda **kw: nn.Linear(4, 6, bias=False, **kw), (3, 4), f.affine),
+    ("linear N-D", lambda **kw: nn.Linear(4, 6, **kw), (2, 3, 5, 4), f.affine),
+    ("linear 1-D", lambda **kw: nn.Linear(4, 6, **kw), (1, 4), f.affine),
+    ("sequential", lambda **kw: nn.Sequential(nn.Linear(4, 5, **kw), nn.ReLU(), nn.Linear(5, 2, **kw)), (3, 4), mlp),
+    ("sequential of none", lambda **kw: nn.Sequential(), (3, 4), lambda x, layer: x),
+    ("residual", lambda **kw: nn.Residual(nn.Tanh()), (3, 4), lambda x, layer: np.tanh(x) + x),
+    ("dropout of nothing", lambda **kw: nn.Dropout(0.0), (3, 4), lambda x, layer: x),
+    ("dropout in evaluation", lambda **kw: nn.Dropout(0.7).eval(), (3, 4), lambda x, layer: x),
+    ("conv", lambda **kw: nn.Conv(3, 4, 3, **kw), (2, 3, 6, 5), f.conv2d),
+    ("conv stride", lambda **kw: nn.Conv(3, 4, 7, 4, **kw), (2, 3, 9, 8), f.conv2d),
+    ("conv even", lambda **kw: nn.Conv(3, 4, 2, 2, bias=False, **kw), (2, 3, 6, 5), f.conv2d),
+    ("conv2d", lambda **kw: nn.Conv2d(3, 4, (3, 2), **kw), (2, 3, 6, 5), f.conv2d),
+    ("conv2d all", lambda **kw: nn.Conv2d(4, 6, 3, (2, 1), (1, 2), (1, 2), 2, **kw), (2, 4, 7, 6), f.conv2d),
+    ("conv2d depthwise", lambda **kw: nn.Conv2d(4, 8, 3, padding=1, groups=4, **kw), (2, 4, 5, 5), f.conv2d),
+    ("conv1d", lambda **kw: nn.Conv1d(4, 6, 3, 2, 2, 2, 2, **kw), (2, 4, 9), f.conv1d),
+    (
+        "max pool", lambda **kw: nn.MaxPool2d(3, 2, 1), (2, 3, 7, 6),
+        lambda x, layer: f.pool(x, (3, 3), (2, 2), 1, np.max, -np.inf),
+    ),
+    (
+        "average pool", lambda **kw: nn.AvgPool2d((2, 3)), (2, 3, 6, 6),
+        lambda x, layer: f.pool(x, (2, 3), (2, 3), 0, np.mean, 0),
+    ),
+    (
+        "adaptive pool", lambda **kw: nn.AdaptiveAvgPool2d((2, 3)), (2, 3, 6, 6),
+        lambda x, layer: f.pool(x, (3, 2), (3, 2), 0, np.mean, 0),
+    ),
+    (
+        "adaptive pool to one", lambda **kw: nn.AdaptiveAvgPool2d(1), (2, 3, 5, 4),
+        lambda x, layer: x.mean((2, 3), keepdims=True),
+    ),
+    ("global pool", lambda **kw: nn.GlobalAvgPool(), (2, 3, 5, 4), lambda x, layer: x.mean((2, 3))),
+    ("batch norm 1d", lambda **kw: nn.BatchNorm1d(4, **kw), (5, 4), f.batch_norm),
+    ("batch norm 1d of sequences", lambda **kw: nn.BatchNorm1d(4, **kw), (5, 4, 3), f.batch_norm),
+    ("batch norm 2d", lambda **kw: nn.BatchNorm2d(3, **kw), (2, 3, 4, 5), f.batch_norm),
+    ("batch norm 2d in evaluation", lambda **kw: nn.BatchNorm2d(3, **kw).eval(), (2, 3, 4, 5), f.running_batch_norm),
+    ("layer norm 1d", lambda **kw: nn.LayerNorm1d(6, **kw), (4, 6), f.layer_norm),
+    ("layer norm", lambda **kw: nn.LayerNorm(6, **kw), (2, 3, 6), f.layer_norm),
+    ("layer norm of two axes", lambda **kw: nn.LayerNorm((3, 6), **kw), (2, 3, 6), f.layer_norm),
+    ("rms norm", lambda **kw: nn.RMSNorm(6, **kw), (2, 3, 6), f.rms_norm),
+    ("group norm", lambda **kw: nn.GroupNorm(2, 6, **kw), (2, 6, 3, 4), f.group_norm),
+    ("rnn", lambda **kw: nn.RNN(4, 5, 2, **kw), (6, 3, 4), rnn),
+    ("rnn relu without bias", lambda **kw: nn.RNN(4, 5, 1, False, "relu", **kw), (6, 3, 4), rnn),
+    ("lstm", lambda **kw: nn.LSTM(4, 5, 2, **kw), (6, 3, 4), lstm),
+    ("gru", lambda **kw: nn.GRU(4, 5, 2, **kw), (6, 3, 4), gru),
+    ("attention layer", lambda **kw: nn.AttentionLayer(6, 2, 3, **kw), (2, 4, 6), f.attention_layer),
+    (
+        "attention layer, all to all", lambda **kw: nn.AttentionLayer(6, 2, 3, causal=False, out_features=5, **kw),
+        (2, 4, 6), f.attention_layer,
+    ),
+    ("transformer layer", lambda **kw: nn.TransformerLayer(6, 2, 3, 7, **kw), (2, 4, 6), f.transformer_layer),
+    (
+        "transformer", lambda **kw: nn.Transformer(6, 7, 2, num_head=2, dim_head=3, sequence_len=5, **kw), (4, 2, 6),
+        f.transformer,
+    ),
+    (
+        "transformer, batch first",
+        lambda **kw: nn.Transformer(6, 7, 1, num_head=2, dim_head=3, sequence_len=5, batch_first=True, **kw),
+        (2, 4, 6), f.transformer,
+    ),
+]  # fmt: skip
+each_layer = pytest.mark.parametrize(
+    ("make", "shape", "formula"), [row[1:] for row in LAYERS], ids=[row[0] for row in LAYERS]
+)
+ready = {str(device) for device in needle.devices()}
+each_precision = pytest.mark.parametrize(
+    ("place", "dtype", "rtol"), [("numpy:0", "float64", 1e-9), *((name, "float32", 2e-4) for name in sorted(ready))]
+)
+
+
+def first(result: Any) -> Tensor:
+    """The result itself, without the states that come with it."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def randomize(layer: nn.Module, rng: np.random.Generator) -> None:
+    """Values that no rule treats alike: not the zeros and ones that some parameters begin with."""
+    for name, tensor in layer.state_dict().items():
+        values = rng.standard_normal(tensor.shape) * 0.5
+        tensor.array.assign(abs(values) + 0.5 if name.endswith("var") else values)
+
+
+@each_layer
+@each_precision
 def test_layer_against_its_formula(
-    make: Any, shape: Any, formula: Any, device: needle.Device, rng: np.random.Generator
+    make: Any, shape: Any, formula: Any, place: str, dtype: str, rtol: float, rng: np.random.Generator
 ) -> None:
-    layer, x = make(device), rng.standard_normal(shape).astype(np.float32)
-    y = layer(Tensor(x, device=device))
-    assert y.device is device
-    np.testing.assert_allclose(y.numpy(), formula(x, layer), rtol=1e-5, atol=1e-6)
+    layer, x = make(device=place, dtype=dtype), rng.standard_normal(shape).astype(dtype)
+    randomize(layer, rng)
+    y = first(layer(Tensor(x, device=place)))
+    assert y.device == needle.device(place)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.numpy(), formula(x.astype(np.float64), layer), rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
-def test_softmax_loss(dtype: str, device: needle.Device, rng: np.random.Generator) -> None:
-    logits, labels = rng.standard_normal((6, 5)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3])
-    x = Tensor(logits, device=device, requires_grad=True)
-    loss = nn.SoftmaxLoss()(x, Tensor(labels, device=device, dtype=dtype))
-    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert loss.shape == ()
-    np.testing.assert_allclose(loss.item(), -np.log(shares[np.arange(6), labels]).mean(), rtol=1e-5)
-    loss.backward()
-    np.testing.assert_allclose(x.grad.numpy(), (shares - np.eye(5)[labels]) / 6, rtol=1e-4, atol=1e-6)
+@each_layer
+def test_gradient_against_differences(make: Any, shape: Any, formula: Any, rng: np.random.Generator) -> None:
+    """Along a random direction in x and all parameters at once."""
+    layer = make(device="numpy", dtype="float64")
+    randomize(layer, rng)
+    points = [Tensor(rng.standard_normal(shape), device="numpy", requires_grad=True), *layer.parameters()]
+    weights = Tensor(rng.standard_normal(first(layer(points[0])).shape), device="numpy")
+    (first(layer(points[0])) * weights).sum().backward()
+    starts = [point.numpy() for point in points]
+    directions = [rng.standard_normal(point.shape) for point in points]
+    slope = sum(
+        float((p.grad.numpy() * d).sum()) for p, d in zip(points, directions, strict=True) if p.grad is not None
+    )
 
+    def value(step: float) -> float:
+        for point, start, direction in zip(points, starts, directions, strict=True):
+            point.array.assign(start + step * direction)
+        return float((first(layer(points[0])) * weights).sum().item())
 
-def test_linear_draws_weight_then_bias_from_numpys_generator() -> None:
-    np.random.seed(3)
-    layer = nn.Linear(4, 6)
-    np.random.seed(3)
-    bound, bias_bound = np.sqrt(6 / 4), np.sqrt(6 / 6)
-    weight = np.random.rand(4, 6).astype(np.float32) * 2 * bound - bound
-    bias = np.random.rand(6, 1).astype(np.float32) * 2 * bias_bound - bias_bound
-    np.testing.assert_allclose(layer.weight.numpy(), weight, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(layer.bias.numpy(), bias.reshape(1, 6), rtol=1e-5, atol=1e-6)
+    with needle.no_grad():
+        found = (value(1e-6) - value(-1e-6)) / 2e-6
+    np.testing.assert_allclose(slope, found, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_reach_every_parameter(device: needle.Device, rng: np.random.Generator) -> None:

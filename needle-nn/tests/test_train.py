@@ -15,8 +15,10 @@ import needle
 from needle.cli import main
 from needle_nn.nn import checkpoint
 from needle_nn.train import curve, report
-from needle_nn.train.recipes import DIGITS, RECIPES
-from needle_nn.train.trainer import Settings, Trainer
+from needle_nn.train.recipe import Settings
+from needle_nn.train.recipes import RECIPES
+from needle_nn.train.recipes.digits import DIGITS
+from needle_nn.train.trainer import Trainer
 
 
 def call(*args: Any) -> int:
@@ -69,10 +71,38 @@ def test_seeds(tmp_path: Path) -> None:
 
 def test_fashion_mnist(tmp_path: Path, fashion_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--data", fashion_folder, "--epochs", 2, "--batch-size", 16, "--lr", 0.01, "--out", tmp_path / "run")
-    assert call("fashion-mnist", *options) == 0
+    assert call("fashion-mnist-mlp", *options) == 0
     assert "60 training and 20 test images" in capsys.readouterr().out
-    assert call("fashion-mnist", "--resume", "--epochs", 3, "--out", tmp_path / "run") == 0
+    assert call("fashion-mnist-mlp", "--resume", "--epochs", 3, "--out", tmp_path / "run") == 0
     assert len(history(tmp_path / "run")) == 3
+
+
+def test_plot(tmp_path: Path) -> None:
+    assert call("digits", "--epochs", 2, "--plot", "--out", tmp_path / "plot") == 0
+    assert call("digits", "--epochs", 2, "--out", tmp_path / "plain") == 0
+    assert weights(tmp_path / "plot") == weights(tmp_path / "plain")
+    steps = [row["steps"] for row in history(tmp_path / "plot")]
+    assert [set(row["steps"]) for row in history(tmp_path / "plain")] == [{"lr"}] * 2
+    for row in steps:
+        columns = [row[f"gradient_norm{which}"] for which in ("_least", "", "_largest")]
+        assert {len(column) for column in (*columns, row["lr"])} == {16}  # 47 steps, three by three
+        assert all(0 < least <= mean <= largest for least, mean, largest in zip(*columns, strict=True))
+    rates = steps[0]["lr"] + steps[1]["lr"]
+    assert rates == sorted(rates, reverse=True)
+    assert steps[1]["lr"][-1] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    """Two panels, or four where norms are known; and after a resumption without --plot some epochs have none."""
+    row = {"loss": 1.0, "test_loss": 2.0, "train_accuracy": 0.5, "test_accuracy": 0.4}
+    norms = {f"gradient_norm{which}": [1.0, 2.0] for which in ("", "_least", "_largest")}
+    plain = [{**row, "epoch": i, "steps": {"lr": [0.1, 0.05]}} for i in (1, 2)]
+    mixed = [plain[0], {**plain[1], "steps": {"lr": [0.1, 0.05], **norms}}]
+    sizes = []
+    for name, rows in (("plain", plain), ("mixed", mixed)):
+        assert curve.draw(tmp_path / f"{name}.png", "title", rows, DIGITS.measure, DIGITS.unit)
+        sizes.append(int.from_bytes((tmp_path / f"{name}.png").read_bytes()[20:24], "big"))
+    assert sizes[0] < sizes[1]
 
 
 class Stop:
@@ -90,7 +120,7 @@ class Stop:
 def test_a_run_stopped_anywhere_ends_as_one_that_was_not(batches: int, tmp_path: Path, device: needle.Device) -> None:
     def trainer() -> Trainer:
         settings = Settings("digits", str(device), epochs=2, batch_size=32, lr=0.003, seed=7)
-        return Trainer(DIGITS, settings, DIGITS.data(None))
+        return Trainer(DIGITS, settings, DIGITS.data(None, False))
 
     whole = trainer()
     while not whole.done:
@@ -194,6 +224,7 @@ def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "apt install dataset-fashion-mnist" in error("fashion-mnist", "--data", tmp_path, *out)
     assert "argument --epochs: 0 is not above 0" in error("digits", "--epochs", 0, status=2)
     assert "argument --lr: invalid float value: 'fast'" in error("digits", "--lr", "fast", status=2)
+    assert "argument --workers: -1 is not above 0" in error("digits", "--workers", -1, status=2)
     assert "RECIPE" in error(status=2)
     (tmp_path / "file").touch()
     assert "file/run/history.json.tmp: cannot be written: Not a directory" in error(

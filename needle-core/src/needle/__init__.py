@@ -14,8 +14,18 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from needle import composed as _composed  # noqa: F401  fills dispatch with the composed defaults
-from needle import functions, init, observe, ops
+from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
+from needle import course_names as _course
+from needle import functions, graph, init, observe, ops
+from needle.arrangement import (
+    argsort,
+    dilate,
+    masked_fill,
+    pad,
+    sort,
+    topk,
+    undilate,
+)
 from needle.device import (
     Device,
 )
@@ -31,7 +41,11 @@ from needle.dtype import (
     int64,
     uint8,
 )
+from needle.einstein import (
+    einsum,
+)
 from needle.errors import (
+    ArgumentError,
     BackendError,
     DataError,
     DeviceError,
@@ -43,6 +57,9 @@ from needle.errors import (
     OutOfMemoryError,
     ShapeError,
     UnsupportedError,
+)
+from needle.face import (
+    Tensor,
 )
 from needle.fallback import (
     FallbackWarning,
@@ -142,6 +159,13 @@ from needle.graph import (
     is_grad_enabled,
     no_grad,
 )
+from needle.image import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    max_pool2d,
+)
 from needle.init import (
     arange,
     empty,
@@ -162,6 +186,15 @@ from needle.ndarray import (
     NDArray,
     from_dlpack,
 )
+from needle.neural import (
+    attention_weights,
+    dropout,
+    embedding,
+    gelu,
+    scaled_dot_product_attention,
+    silu,
+    softplus,
+)
 from needle.random import (
     Generator,
     manual_seed,
@@ -173,9 +206,6 @@ from needle.registry import (
     use_device,
 )
 from needle.registry import registry as _registry
-from needle.tensor import (
-    Tensor,
-)
 
 if TYPE_CHECKING:
     from needle import data as data
@@ -185,6 +215,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "DType",
     "DTypeError",
@@ -203,14 +234,18 @@ __all__ = [
     "Tensor",
     "UnsupportedError",
     "abs",
+    "adaptive_avg_pool2d",
     "add",
     "all",
     "any",
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "as_tensor",
     "atan2",
+    "attention_weights",
+    "avg_pool2d",
     "bfloat16",
     "bitwise_and",
     "bitwise_left_shift",
@@ -224,13 +259,19 @@ __all__ = [
     "ceil",
     "clip",
     "concatenate",
+    "conv1d",
+    "conv2d",
     "cos",
     "cross_entropy",
     "cumsum",
     "default_device",
     "device",
     "devices",
+    "dilate",
     "divide",
+    "dropout",
+    "einsum",
+    "embedding",
     "empty",
     "enable_grad",
     "equal",
@@ -249,7 +290,9 @@ __all__ = [
     "from_dlpack",
     "full",
     "gather",
+    "gelu",
     "grad",
+    "graph",
     "greater",
     "greater_equal",
     "init",
@@ -273,8 +316,10 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
@@ -287,6 +332,7 @@ __all__ = [
     "ones",
     "ones_like",
     "ops",
+    "pad",
     "permute",
     "power",
     "prod",
@@ -300,12 +346,16 @@ __all__ = [
     "reshape",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "set_fallback",
     "sigmoid",
     "sign",
+    "silu",
     "sin",
     "softmax",
+    "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -316,8 +366,10 @@ __all__ = [
     "sum",
     "tanh",
     "tensor",
+    "topk",
     "trunc",
     "uint8",
+    "undilate",
     "use_device",
     "value_and_grad",
     "var",
@@ -327,6 +379,7 @@ __all__ = [
 ]
 
 _FORWARDED = ("nn", "optim", "data")  # modules of needle-nn
+_LAZY = ("backend_ndarray", "backend_selection")  # modules of the course's face
 
 
 def _device_function(name: str) -> Callable[[int], Device]:
@@ -339,7 +392,8 @@ def _device_function(name: str) -> Callable[[int], Device]:
 
 
 def __getattr__(name: str) -> Any:
-    """`needle.nn` and its like on first use, and a function for each elementwise kind and each installed backend."""
+    """`needle.nn` and its like on first use; a function for each elementwise kind and installed backend; last the
+    course's ops."""
     if name in _FORWARDED:
         try:
             return import_module(f"needle.{name}")
@@ -347,12 +401,16 @@ def __getattr__(name: str) -> Any:
             if error.name != "needle_nn":
                 raise
             raise AttributeError(str(error)) from error
+    if name in _LAZY:
+        return import_module(f"needle.{name}")
     if not name.startswith("_"):
         function = functions.elementwise(name)
         if function is not None:
             return globals().setdefault(name, function)
         if name in _registry.names():
             return globals().setdefault(name, _device_function(name))
+        if hasattr(ops, name):
+            return globals().setdefault(name, getattr(ops, name))
         installed = ", ".join(_registry.names())
         raise AttributeError(
             f"module 'needle' has no attribute '{name}', and no such device is installed (there are {installed}); "
@@ -366,3 +424,7 @@ def __dir__() -> list[str]:
 
 
 observe.from_environment()
+
+# As attributes, `matmul` and `conv` are the course's functions; `from needle.ops.matmul import` finds the modules.
+del ops.matmul, ops.conv
+globals().update(_course.NAMES)  # under NEEDLE_COURSE=1

@@ -6,13 +6,33 @@ differentiated again. The two differ only in `wrap`, which makes the value that 
 """
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any, TypeAlias
 
+from needle import course
 from needle.errors import GraphError
-from needle.graph import Node, Parent, topological_order
+from needle.graph import Node, Parent, topological_order, watching
 from needle.op import Spec
 
 Wrap: TypeAlias = Callable[[Any, Parent], Any]
+
+# Where the names of the course's module `needle.autograd` are. The last are of its own face alone.
+_COURSE = {
+    **dict.fromkeys(("Op", "TensorOp", "TensorTupleOp"), "needle.course_op"),
+    "Tensor": "needle.face",
+    "TensorTuple": "needle.course_tensor" if course.ENABLED else "needle.course_op",
+}
+if course.ENABLED:
+    _COURSE |= dict.fromkeys(("LAZY_MODE", "TENSOR_COUNTER", "Value"), "needle.course_autograd")
+    _COURSE |= dict.fromkeys(("compute_gradient_of_variables", "find_topo_sort"), "needle.course_autograd")
+    _COURSE |= dict.fromkeys(("topo_sort_dfs", "sum_node_list"), "needle.course_autograd")
+
+
+def __getattr__(name: str) -> Any:
+    """The course's names, looked up each time: its counter changes."""
+    if name not in _COURSE:
+        raise AttributeError(f"module 'needle.autograd' has no attribute '{name}' (or only under NEEDLE_COURSE=1)")
+    return getattr(import_module(_COURSE[name]), name)
 
 
 def propagate(
@@ -27,10 +47,15 @@ def propagate(
     useful = _leading_to(targets, order) if targets else None
     cotangents: dict[Any, Any] = {root: cotangent}
     found: dict[Any, Any] = {}
+    watch = watching()
+    if watch is not None:
+        watch.begin(root)
     for node in reversed(order):
         g = cotangents.pop(node, None)
         if g is None:
             continue
+        if watch is not None:
+            watch.note(node, g)
         if node in targets:
             found[node] = g
         if useful is not None and node not in useful:
@@ -47,6 +72,9 @@ def propagate(
             into[parent] = value if before is None else before + value
         if not keep:
             node.release()
+    if watch is not None:
+        for leaf, g in found.items():
+            watch.note(leaf, g)
     return found
 
 

@@ -21,18 +21,21 @@ next wait, as OutOfMemoryError or KernelError.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pluggy
 
 from needle.dtype import DType
 from needle.errors import UnsupportedError
-from needle.kinds import Binary, Random, Reduce, Unary
+from needle.kinds import Binary, Kind, Pool, Random, Reduce, Unary
 from needle.layout import Layout
 from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 GROUP = "needle.backends"  # the entry-point group that backends register under
+
+
+Pair: TypeAlias = tuple[int, int]  # (vertical, horizontal)
 
 
 class Buffer(Protocol):
@@ -198,6 +201,84 @@ class Backend(ABC):
         """dst[r, :] = g[r] * (softmax(logits[r, :]) - one_hot(labels[r])); g (rows,) or one element for all."""
         _missing("cross_entropy_grad")
 
+    def argsort(self, dst: View, x: View, rows: int, n: int, descending: bool) -> None:
+        """dst[r, :] (int32 or int64) = the order that sorts x[r, :]; stable, a NaN is the largest."""
+        _missing("argsort")
+
+    def conv2d(self, dst: View, x: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
+        """dst (N, OH, OW, O) = the correlation of x (N, H, W, C), with `padding` zeros on each side, and
+        w (KH, KW, C / groups, O): the sum over k, l, c of
+        x[n, i * stride + k * dilation - padding, j * stride + l * dilation - padding, c] * w[k, l, c, o].
+        If strided, x and w have any strides: an image stored with channels first comes as a permuted view."""
+        _missing("conv2d")
+
+    def conv2d_grad_input(
+        self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """dst (N, H, W, C) = the gradient of conv2d's x, given g of its result."""
+        _missing("conv2d_grad_input")
+
+    def conv2d_grad_weight(
+        self, dst: View, x: View, g: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """dst (KH, KW, C / groups, O) = the gradient of conv2d's w, given g of its result."""
+        _missing("conv2d_grad_weight")
+
+    def pool2d(self, kind: Pool, dst: View, x: View, size: Pair, stride: Pair, padding: Pair) -> None:
+        """dst (N, OH, OW, C) = kind over each window of x (N, H, W, C)."""
+        _missing("pool2d")
+
+    def pool2d_grad(
+        self, kind: Pool, dst: View, g: View, x: View, y: View, size: Pair, stride: Pair, padding: Pair
+    ) -> None:
+        """dst (N, H, W, C) = the gradient of pool2d's x, given g of its result y. MAX: of equal elements the first
+        of its window, row by row, takes all."""
+        _missing("pool2d_grad")
+
+    def layer_norm(self, dst: View, x: View, weight: View, bias: View, rows: int, n: int, eps: float) -> None:
+        """dst[r, :] = (x[r, :] - mean) / sqrt(variance + eps) * weight + bias; the variance is biased."""
+        _missing("layer_norm")
+
+    def layer_norm_grad(
+        self, dx: View, dw: View, db: View, g: View, x: View, weight: View, rows: int, n: int, eps: float
+    ) -> None:
+        """The gradients of layer_norm's x, weight and bias."""
+        _missing("layer_norm_grad")
+
+    def rms_norm(self, dst: View, x: View, weight: View, rows: int, n: int, eps: float) -> None:
+        """dst[r, :] = x[r, :] / sqrt(mean(x[r, :]**2) + eps) * weight."""
+        _missing("rms_norm")
+
+    def rms_norm_grad(self, dx: View, dw: View, g: View, x: View, weight: View, rows: int, n: int, eps: float) -> None:
+        """The gradients of rms_norm's x and weight."""
+        _missing("rms_norm_grad")
+
+    def moments(self, mean: View, var: View, x: View) -> None:
+        """mean and biased variance (C,) of each channel of x (..., C), over all its other axes."""
+        _missing("moments")
+
+    def batch_norm(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        """dst = (x - mean) / sqrt(var + eps) * weight + bias, per channel of x (..., C)."""
+        _missing("batch_norm")
+
+    def batch_norm_grad(
+        self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,
+        training: bool,
+    ) -> None:  # fmt: skip
+        """The gradients of batch_norm's x, weight and bias; in training mean and var are those of x."""
+        _missing("batch_norm_grad")
+
+    def attention(self, dst: View, q: View, k: View, v: View, causal: bool, scale: float) -> None:
+        """dst (..., T, E) = softmax(q (..., T, D) @ k (..., S, D).mT * scale) @ v (..., S, E); causal: row i sees
+        columns 0 to i."""
+        _missing("attention")
+
+    def attention_grad(
+        self, dq: View, dk: View, dv: View, g: View, q: View, k: View, v: View, y: View, causal: bool, scale: float
+    ) -> None:
+        """The gradients of attention's q, k and v, given g of its result y."""
+        _missing("attention_grad")
+
     def sgd_step(
         self, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
         lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
@@ -239,7 +320,7 @@ class Backend(ABC):
         """Whether this class overrides the method of that name."""
         return getattr(type(self), op) is not getattr(Backend, op)
 
-    def supports(self, op: str, kind: Unary | Binary | Reduce | Random | None, dtypes: tuple[DType, ...]) -> str | None:
+    def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
         """None if the op runs natively on operands of these dtypes (dst first), else the reason why not."""
         return None
 

@@ -37,7 +37,7 @@ def binary_scalar(kind: Binary, dst: NDArray, x: NDArray, scalar: float | int | 
 @composes("matmul")
 def matmul(dst: NDArray, a: NDArray, b: NDArray, transpose_a: bool, transpose_b: bool) -> None:
     """Rows of a times columns of b, summed: some rows of dst at a time, to bound the temporary."""
-    rows, columns = _wide(a.mT if transpose_a else a), _wide(b if transpose_b else b.mT)
+    rows, columns = widened(a.mT if transpose_a else a), widened(b if transpose_b else b.mT)
     batch, m, n = dst.shape
     step = max(1, _CHUNK // max(1, n * rows.shape[-1]))
     for i in range(batch):
@@ -63,9 +63,9 @@ def gather(dst: NDArray, x: NDArray, index: NDArray) -> None:
 
 @composes("scatter_add")
 def scatter_add(dst: NDArray, index: NDArray, src: NDArray) -> None:
-    total = _wide(dst)
+    total = widened(dst)
     for start, stop, chosen in _selections(index, dst.shape[1]):
-        values = chosen.where(_wide(src)[:, start:stop, None, :], 0)
+        values = chosen.where(widened(src)[:, start:stop, None, :], 0)
         total = total + values._reduced(Reduce.SUM, 1, keepdims=False)
     dst.assign(total)
 
@@ -83,7 +83,7 @@ def argmax(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
 @composes("cumsum")
 def cumsum(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
     """Doubling steps: add what stands 1, 2, 4, ... places before (Hillis and Steele, 1986)."""
-    total = _wide(x.reshape(rows, n)).copy()
+    total = widened(x.reshape(rows, n)).copy()
     shift = 1
     while shift < n:
         total[:, shift:] = total[:, shift:] + total[:, :-shift]
@@ -104,13 +104,13 @@ def log_softmax(dst: NDArray, x: NDArray, rows: int, n: int) -> None:
 
 @composes("softmax_grad")
 def softmax_grad(dst: NDArray, g: NDArray, y: NDArray, rows: int, n: int) -> None:
-    cotangent, result = _wide(g.reshape(rows, n)), _wide(y.reshape(rows, n))
+    cotangent, result = widened(g.reshape(rows, n)), widened(y.reshape(rows, n))
     dst.assign((result * (cotangent - (cotangent * result).sum(1, keepdims=True))).reshape(dst.shape))
 
 
 @composes("log_softmax_grad")
 def log_softmax_grad(dst: NDArray, g: NDArray, y: NDArray, rows: int, n: int) -> None:
-    cotangent, result = _wide(g.reshape(rows, n)), _wide(y.reshape(rows, n))
+    cotangent, result = widened(g.reshape(rows, n)), widened(y.reshape(rows, n))
     dst.assign((cotangent - result.exp() * cotangent.sum(1, keepdims=True)).reshape(dst.shape))
 
 
@@ -123,7 +123,7 @@ def cross_entropy(dst: NDArray, logits: NDArray, labels: NDArray) -> None:
 @composes("cross_entropy_grad")
 def cross_entropy_grad(dst: NDArray, g: NDArray, logits: NDArray, labels: NDArray) -> None:
     hit = labels.reshape(-1, 1) == arange(logits.shape[1], labels.dtype, labels.device)
-    dst.assign((_log_softmax(logits).exp() - hit.astype(float32)) * _wide(g.reshape(-1, 1)))
+    dst.assign((_log_softmax(logits).exp() - hit.astype(float32)) * widened(g.reshape(-1, 1)))
 
 
 @composes("sgd_step")
@@ -132,11 +132,11 @@ def sgd_step(
     lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
 ) -> None:  # fmt: skip
     for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        p, g = _wide(param), _wide(grad)
+        p, g = widened(param), widened(grad)
         g = g + weight_decay * p if weight_decay else g
         step = g
         if velocities:
-            v = momentum * _wide(velocities[i]) + (1 - dampening) * g
+            v = momentum * widened(velocities[i]) + (1 - dampening) * g
             velocities[i].assign(v)
             step = g + momentum * v if nesterov else v
         param.assign(p - lr * step)
@@ -148,15 +148,15 @@ def adam_step(
     lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
 ) -> None:  # fmt: skip
     for param, grad, mean, square in zip(params, grads, means, squares, strict=True):
-        p, g = _wide(param), _wide(grad)
+        p, g = widened(param), widened(grad)
         if decoupled:
             p = p * (1 - lr * weight_decay)
         elif weight_decay:
             g = g + weight_decay * p
-        mean.assign(beta1 * _wide(mean) + (1 - beta1) * g)
-        square.assign(beta2 * _wide(square) + (1 - beta2) * g * g)
-        root = (_wide(square) / (1 - beta2**step)).sqrt() + eps
-        param.assign(p - (lr / (1 - beta1**step)) * _wide(mean) / root)
+        mean.assign(beta1 * widened(mean) + (1 - beta1) * g)
+        square.assign(beta2 * widened(square) + (1 - beta2) * g * g)
+        root = (widened(square) / (1 - beta2**step)).sqrt() + eps
+        param.assign(p - (lr / (1 - beta1**step)) * widened(mean) / root)
 
 
 @composes("random")
@@ -169,13 +169,13 @@ def random(kind: Random, dst: NDArray, seed: int, offset: int) -> None:
         door.backend.upload(dst.buffer, start, bytes_of(draw(seed, offset, dst.size)))
 
 
-def _wide(x: NDArray) -> NDArray:
+def widened(x: NDArray) -> NDArray:
     """Halves in float32, in which a composition of several steps is computed."""
     return x.astype(float32) if x.dtype.is_float and x.dtype.itemsize < 4 else x
 
 
 def _shifted(x: NDArray) -> NDArray:
-    wide = _wide(x)
+    wide = widened(x)
     return wide - wide.max(1, keepdims=True)
 
 

@@ -25,7 +25,9 @@ Plan = Callable[..., None]
 
 # Which arguments a primitive writes, by position; of those not named here the first.
 WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), "random": (1,), "sgd_step": (0, 2),
-          "adam_step": (0, 2, 3)}  # fmt: skip
+          "adam_step": (0, 2, 3), "pool2d": (1,), "pool2d_grad": (1,), "layer_norm_grad": (0, 1, 2),
+          "rms_norm_grad": (0, 1), "moments": (0, 1), "batch_norm_grad": (0, 1, 2),
+          "attention_grad": (0, 1, 2)}  # fmt: skip
 # Primitives whose contract lets some arguments have any strides, on every backend.
 _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
@@ -110,7 +112,7 @@ class Dispatcher:
         if not backend.implements(op):
             return f"the backend has no {op}"
         kind = args[0] if isinstance(args[0], Kind) else None
-        return backend.supports(op, kind, _dtypes(args))  # type: ignore[arg-type]
+        return backend.supports(op, kind, _dtypes(args))
 
     def _needs_staging(self, op: str, args: tuple[Any, ...]) -> bool:
         if op in self.backend.strided:

@@ -20,6 +20,10 @@ class DTypeError(NeedleError, TypeError):
     """An element type that the op or the device does not take."""
 
 
+class ArgumentError(NeedleError, ValueError):
+    """A number or a name that the function does not take, such as a probability of 2."""
+
+
 class DeviceError(NeedleError, ValueError):
     """A device that does not exist or is not ready, or operands on different devices."""
 

@@ -7,13 +7,15 @@ from typing import Any
 
 from needle.dtype import promote
 from needle.errors import DTypeError, ShapeError
+from needle.face import Tensor
 from needle.graph import enable_grad
 from needle.kinds import Binary, Unary
 from needle.ops.elementwise import UNARY_OPS
 from needle.ops.movement import Concatenate, Reshape
 from needle.ops.pairwise import BINARY_OPS
+from needle.ops.parts import Part, Whole
 from needle.shape import Axes, Shape, broadcast_shapes, normalize_axis
-from needle.tensor import Tensor, TensorLike, apply, grad_of
+from needle.tensor import TensorLike, apply, grad_of
 
 
 def as_tensor(value: TensorLike) -> Tensor:
@@ -238,9 +240,9 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> tuple[
         total += size
     if total != n:
         raise ShapeError(f"split: parts {list(sections)} add up to {total}, axis {at} has {n}: shape is {whole.shape}")
-    parts, start = [], 0
-    for size in sections:
-        parts.append(whole[(slice(None),) * at + (slice(start, start + size),)])
+    parts, start, behind = [], 0, apply(Whole(at, tuple(sections)), whole)
+    for i, size in enumerate(sections):
+        parts.append(apply(Part(at, i, start, size), behind))
         start += size
     return tuple(parts)
 

@@ -1,13 +1,22 @@
-"""Node: how a tensor came about. A graph is what hangs behind a tensor; it exists while gradients are wanted."""
+"""Node: how a tensor came about. A graph is what hangs behind a tensor; it exists while gradients are wanted.
+
+`draw(loss, "graph.svg")` shows it, and `with watch() as seen: loss.backward()` also the norms of its gradients.
+"""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeAlias
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from needle import drawing
 from needle.device import Device
+from needle.drawing import Box, Picture, Role
 from needle.dtype import DType
+from needle.errors import GraphError
 from needle.op import Op, Spec
+from needle.ops.parts import Pieces
 from needle.shape import Shape
 
 if TYPE_CHECKING:
@@ -95,3 +104,141 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 def enable_grad() -> contextlib.AbstractContextManager[None]:
     """The opposite, inside `no_grad`."""
     return _set_recording(True)
+
+
+# Drawings.
+
+
+def draw(tensor: "Tensor", path: str | PathLike[str], names: "Mapping[str, Tensor] | None" = None) -> None:
+    """Write the graph behind a tensor as .svg or .dot; if Graphviz is installed also as .png, .pdf and others.
+
+    `names` are written into the leaves, as in `names=dict(model.named_parameters())`.
+    """
+    drawing.save(picture(tensor, names), Path(path))
+
+
+def to_dot(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> str:
+    """The graph behind a tensor in Graphviz's language."""
+    return drawing.to_dot(picture(tensor, names))
+
+
+def to_svg(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> str:
+    """The graph behind a tensor as SVG."""
+    return drawing.to_svg(picture(tensor, names))
+
+
+def picture(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> Picture:
+    """The graph behind a tensor as boxes and arrows, with the norm of each leaf's `.grad`."""
+    if tensor.node is None:
+        raise GraphError("draw: no graph behind this tensor; compute it from tensors with requires_grad=True")
+    if tensor.node.released:
+        raise GraphError(
+            "draw: backward has freed the graph; draw it before, or watch: "
+            "`with needle.graph.watch() as seen: loss.backward()`, then seen.save(path)"
+        )
+    sketch = _Sketch(tensor.node, names or {})
+    for part in sketch.places:
+        if not isinstance(part, Node) and part.grad is not None:
+            sketch.squares[part] = _square(part.grad)
+    return sketch.picture()
+
+
+class _Sketch:
+    """Boxes and arrows of a graph while the sums of its squared gradients are gathered, on their devices."""
+
+    def __init__(self, root: Node, names: "Mapping[str, Tensor]") -> None:
+        self.boxes: list[Box] = []
+        self.arrows: list[tuple[int, int]] = []
+        self.places: dict[Node | Tensor, int] = {}  # what can have a gradient, and its box
+        self.squares: dict[Node | Tensor, Any] = {}
+        titles, constants = {id(tensor): name for name, tensor in names.items()}, dict[int, int]()
+        for node in topological_order(root):
+            sources = []
+            for parent, value in zip(node.parents, node.inputs, strict=True):
+                if parent is None:
+                    known = constants.setdefault(id(value), len(self.boxes))
+                    sources.append(known if known < len(self.boxes) else self._add("data", value, Role.CONSTANT))
+                elif parent not in self.places:
+                    leaf = self._add(titles.get(id(parent), "leaf"), parent, Role.LEAF)
+                    sources.append(self.places.setdefault(parent, leaf))
+                else:
+                    sources.append(self.places[parent])
+            self.places[node] = self._add(node.op.name, node.result, Role.OP, tip=repr(node.op))
+            self.arrows += [(source, self.places[node]) for source in dict.fromkeys(sources)]
+
+    def _add(self, title: str, value: Any, role: Role, tip: str = "") -> int:
+        self.boxes.append(Box(title, f"{value.shape} {value.dtype}", role, tip or f"{title} on {value.device}"))
+        return len(self.boxes) - 1
+
+    def picture(self, **limits: float) -> Picture:
+        """What is known so far."""
+        norms = {self.places[key]: float(square.item()) ** 0.5 for key, square in self.squares.items()}
+        boxes = [
+            Box(box.title, box.detail, box.role, box.tip, norms.get(number)) for number, box in enumerate(self.boxes)
+        ]
+        return Picture(boxes, self.arrows, **limits)
+
+
+def _square(g: Any) -> Any:
+    """The sum of squares of a gradient, an NDArray or a Tensor, or Pieces of one; half types in float32."""
+    if isinstance(g, Pieces):
+        return sum(_square(piece) for piece in g.values())
+    array = getattr(g, "array", g)
+    wide = array.astype("float32") if array.dtype.itemsize < 4 else array
+    return wide.square().sum()
+
+
+class Watch:
+    """The last backward pass under `watch`: what it went through, with the norm of each gradient."""
+
+    def __init__(self, names: "Mapping[str, Tensor]", vanishing: float, exploding: float) -> None:
+        self.names, self.vanishing, self.exploding = names, vanishing, exploding
+        self.sketch: _Sketch | None = None
+
+    def begin(self, root: Node) -> None:
+        """A backward pass begins here."""
+        self.sketch = _Sketch(root, self.names)
+
+    def note(self, at: Parent, g: Any) -> None:
+        """A gradient is known."""
+        if self.sketch is not None and at in self.sketch.places:
+            self.sketch.squares[at] = _square(g)
+
+    @property
+    def picture(self) -> Picture:
+        if self.sketch is None:
+            raise GraphError("watch: there was no backward pass; call loss.backward() inside `with watch() as seen:`")
+        return self.sketch.picture(vanishing=self.vanishing, exploding=self.exploding)
+
+    def to_dot(self) -> str:
+        return drawing.to_dot(self.picture)
+
+    def to_svg(self) -> str:
+        return drawing.to_svg(self.picture)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write .svg or .dot; if Graphviz is installed also .png, .pdf and others."""
+        drawing.save(self.picture, Path(path))
+
+    def _repr_svg_(self) -> str:  # notebooks show it
+        return self.to_svg()
+
+
+_watch: ContextVar[Watch | None] = ContextVar("needle_watch", default=None)
+
+
+def watching() -> Watch | None:
+    """Who is to be told of a backward pass."""
+    return _watch.get()
+
+
+@contextlib.contextmanager
+def watch(
+    names: "Mapping[str, Tensor] | None" = None, *, vanishing: float = 1e-5, exploding: float = 1e3
+) -> Iterator[Watch]:
+    """Note the gradients of backward passes, to be drawn: norms below and above the limits are coloured."""
+    token = _watch.set(Watch(names or {}, vanishing, exploding))
+    try:
+        yield _watch.get()  # type: ignore[misc]
+    finally:
+        _watch.reset(token)

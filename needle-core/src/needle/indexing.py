@@ -159,6 +159,11 @@ def is_whole(steps: Sequence[Step], shape: Shape) -> bool:
     return len(steps) == len(shape) and all(s == (0, 1, n) for s, n in zip(steps, shape, strict=True))
 
 
+def axis_steps(shape: Shape, axis: int, start: int, length: int) -> tuple[Step, ...]:
+    """The steps that take `length` positions of one axis and all of the others."""
+    return tuple((start, 1, length) if a == axis else (0, 1, n) for a, n in enumerate(shape))
+
+
 @dataclass(frozen=True)
 class Picks:
     """Index arrays made into one: `linear` counts through the axes `axes`, which are moved to the front."""

@@ -1,17 +1,18 @@
 """Tensors made from nothing: constants, random numbers, and the initial values of layers.
 
 `rand`, `randn` and `randb` draw from Needle's generator, the same numbers on every device. The initializers of
-layers (`xavier_*`, `kaiming_*`) draw from NumPy's global one, as the course does; `needle.manual_seed` seeds both.
+layers (`uniform` to `kaiming_*`) draw from NumPy's global one, as the course does; `needle.manual_seed` seeds both.
 """
 
-from math import sqrt
+from math import erf, sqrt
 from typing import Any
 
 import numpy as np
 
 from needle.device import Device
 from needle.dispatch import index_dtype
-from needle.errors import DTypeError, ShapeError
+from needle.errors import ArgumentError, ShapeError
+from needle.face import Tensor
 from needle.ndarray import NDArray, from_numpy
 from needle.ndarray import arange as _arange
 from needle.ndarray import empty as _empty
@@ -20,7 +21,7 @@ from needle.op import Scalar
 from needle.random import Generator, default_generator
 from needle.registry import device as as_device
 from needle.shape import Shape
-from needle.tensor import Tensor, TensorLike
+from needle.tensor import TensorLike
 from needle.views import shape_argument
 
 DeviceLike = Device | str | None
@@ -132,44 +133,71 @@ def _finished(values: NDArray, scale: float, shift: float, dtype: Any, requires_
     return Tensor((values if shift == 0.0 else values + shift).astype(dtype), requires_grad=requires_grad)
 
 
+# Initial values of layers, drawn from NumPy's global generator in float32 steps, as the course draws them.
+
+
+def uniform(*shape: Any, low: float = 0.0, high: float = 1.0, **kwargs: Any) -> Tensor:
+    """U(low, high)."""
+    draws = np.random.rand(*shape_argument(shape)).astype(np.float32)
+    return _drawn(draws * np.float32(high - low) + np.float32(low), **kwargs)
+
+
+def normal(*shape: Any, mean: float = 0.0, std: float = 1.0, **kwargs: Any) -> Tensor:
+    """N(mean, std)."""
+    draws = np.random.randn(*shape_argument(shape)).astype(np.float32)
+    return _drawn(draws * np.float32(std) + np.float32(mean), **kwargs)
+
+
+def truncated_normal(
+    *shape: Any, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0, **kwargs: Any
+) -> Tensor:
+    """N(mean, std) where it lies in [low, high]: what lies outside is drawn again."""
+    a, b = (low - mean) / std, (high - mean) / std
+    if erf(b / sqrt(2)) - erf(a / sqrt(2)) < 0.02:
+        raise ArgumentError(f"truncated_normal: less than 1 % of N({mean}, {std}) lies in [{low}, {high}]")
+    draws = np.random.randn(*shape_argument(shape))
+    while (outside := (draws < a) | (draws > b)).any():
+        draws[outside] = np.random.randn(int(outside.sum()))
+    return _drawn(np.clip(draws * std + mean, low, high), **kwargs)
+
+
+def orthogonal(rows: int, columns: int, gain: float = 1.0, **kwargs: Any) -> Tensor:
+    """A matrix (rows, columns) whose rows or columns, whichever are fewer, are orthogonal (Saxe et al., 2014)."""
+    q, r = np.linalg.qr(np.random.randn(max(rows, columns), min(rows, columns)))
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the choice of Q unique, and its distribution uniform
+    return _drawn(gain * (q if rows >= columns else q.T), **kwargs)
+
+
 def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
     """U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     bound = gain * sqrt(6 / (fan_in + fan_out))
-    return _uniform(bound, shape or (fan_in, fan_out), **kwargs)
+    return uniform(shape or (fan_in, fan_out), low=-bound, high=bound, **kwargs)
 
 
 def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
     """N(0, s) with s = gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
-    return _normal(gain * sqrt(2 / (fan_in + fan_out)), shape or (fan_in, fan_out), **kwargs)
+    return normal(shape or (fan_in, fan_out), std=gain * sqrt(2 / (fan_in + fan_out)), **kwargs)
 
 
 def kaiming_uniform(
     fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
 ) -> Tensor:
     """U(-a, a) with a = sqrt(2) * sqrt(3 / fan_in) (He et al., 2015)."""
-    return _uniform(_relu_gain(nonlinearity) * sqrt(3 / fan_in), shape or (fan_in, fan_out), **kwargs)
+    bound = _relu_gain(nonlinearity) * sqrt(3 / fan_in)
+    return uniform(shape or (fan_in, fan_out), low=-bound, high=bound, **kwargs)
 
 
 def kaiming_normal(
     fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
 ) -> Tensor:
     """N(0, s) with s = sqrt(2) / sqrt(fan_in) (He et al., 2015)."""
-    return _normal(_relu_gain(nonlinearity) / sqrt(fan_in), shape or (fan_in, fan_out), **kwargs)
+    return normal(shape or (fan_in, fan_out), std=_relu_gain(nonlinearity) / sqrt(fan_in), **kwargs)
 
 
 def _relu_gain(nonlinearity: str) -> float:
     if nonlinearity != "relu":
-        raise DTypeError(f"kaiming: the only nonlinearity is 'relu', not {nonlinearity!r}; use xavier_* for others")
+        raise ArgumentError(f"kaiming: the only nonlinearity is 'relu', not {nonlinearity!r}; use xavier_* for others")
     return sqrt(2.0)
-
-
-def _uniform(bound: float, shape: Shape, **kwargs: Any) -> Tensor:
-    draws = np.random.rand(*shape).astype(np.float32) * np.float32(2 * bound) + np.float32(-bound)
-    return _drawn(draws, **kwargs)
-
-
-def _normal(std: float, shape: Shape, **kwargs: Any) -> Tensor:
-    return _drawn(np.random.randn(*shape).astype(np.float32) * np.float32(std), **kwargs)
 
 
 def _drawn(draws: Any, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:

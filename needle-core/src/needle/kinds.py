@@ -88,6 +88,13 @@ class Reduce(Kind):
     MIN = 3
 
 
+class Pool(Kind):
+    """What becomes of a window of an image."""
+
+    MAX = 0  # padding never wins
+    MEAN = 1  # over the whole window, zeros of the padding included
+
+
 class Random(Kind):
     """What a generator's bits are turned into; all from Philox4x32-10, see `philox.py`."""
 

@@ -144,6 +144,15 @@ def _reshape(layout: Layout, shape: Shape) -> Layout | None:
     return None if strides is None else Layout(shape, strides, layout.offset)
 
 
+@_cache
+def storage_order(layout: Layout) -> tuple[Shape, Shape] | None:
+    """For elements that lie without gaps but in another order of axes: that order, and the way back; else None."""
+    order = tuple(sorted(range(layout.rank), key=lambda a: (-layout.strides[a], a)))
+    if layout.contiguous or not layout.permute(order).contiguous:
+        return None
+    return order, tuple(order.index(a) for a in range(layout.rank))
+
+
 def merge_axes(shape: Shape, strides: Shape) -> list[tuple[int, int]]:
     """The fewest (size, stride) axes that walk the same elements in the same order."""
     merged: list[tuple[int, int]] = []

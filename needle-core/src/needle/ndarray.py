@@ -10,6 +10,7 @@ import numpy as np
 
 from needle import dispatch
 from needle.contraction import Contractions
+from needle.convolution import Convolutions
 from needle.device import Device
 from needle.dtype import (
     CATEGORY,
@@ -26,7 +27,8 @@ from needle.errors import DeviceError, DTypeError, ShapeError
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
-from needle.layout import Layout
+from needle.layout import Layout, storage_order
+from needle.normalization import Normalizations
 from needle.reductions import Reductions
 from needle.registry import device as as_device
 from needle.result_types import binary_types, scalar_types, unary_types
@@ -42,7 +44,7 @@ from needle.shape import (
 SCALARS = (bool, int, float)
 
 
-class NDArray(HostExchange, Reductions, Contractions, Selection):
+class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizations, Selection):
     """An n-dimensional array on a device. Make one with `from_numpy`, `full`, ... or take a Tensor's `.array`."""
 
     __slots__ = ("__weakref__", "device")
@@ -57,6 +59,10 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
     def viewed(self, layout: Layout) -> "NDArray":
         """The same buffer through another layout."""
         return NDArray(self.buffer, layout, self.dtype, self.device)
+
+    def _permuted(self, order: Shape) -> "NDArray":
+        """Axes in another order, unchecked."""
+        return NDArray(self.buffer, self.layout.permute(order), self.dtype, self.device)
 
     # Elements in and out.
 
@@ -91,6 +97,8 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         target = dtype if type(dtype) is DType else as_dtype(dtype)
         if target is self.dtype:
             return self
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0]).astype(target)._permuted(order[1])
         out = empty(self.layout.shape, target, self.device)
         dispatch.cast(self.device, out, self)
         return out
@@ -112,9 +120,12 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
             return self if dtype is None else self.astype(dtype)
         return from_bits(self.host_bits(), self.dtype, target).to(dtype=dtype)
 
-    # Elementwise.
+    # Elementwise. A result has its operand's order of axes in memory, so that an image stored with channels last
+    # stays so from layer to layer, and kernels see contiguous memory.
 
     def _unary(self, kind: Unary) -> "NDArray":
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0])._unary(kind)._permuted(order[1])
         compute, result = unary_types(kind, self.dtype)
         if Unary.FLOOR <= kind <= Unary.TRUNC and not compute.is_float:
             return self
@@ -141,6 +152,9 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         if shape != b.layout.shape:
             shape = broadcast_shapes(kind.op, shape, b.layout.shape)
             a, b = _stretched(a, shape), _stretched(b, shape)
+        if not a.layout.contiguous and (order := storage_order(a.layout)) is not None:
+            b = b if b.layout.size == 1 else b._permuted(order[0])
+            return a._permuted(order[0])._binary(kind, b)._permuted(order[1])
         out = _empty(shape, result, device)
         dispatch.binary(device, kind, out, a, b)
         return out
@@ -151,6 +165,8 @@ class NDArray(HostExchange, Reductions, Contractions, Selection):
         return as_operand(kind.op, self, other)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: float | int | bool, swapped: bool) -> "NDArray":
+        if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
+            return self._permuted(order[0])._scalar(kind, scalar, swapped)._permuted(order[1])
         compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
         if compute is int64 is not self.dtype:  # a bool meets an int
             return self.astype(dispatch.index_dtype(self.device))._scalar(kind, scalar, swapped)

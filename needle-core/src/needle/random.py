@@ -61,6 +61,12 @@ def default_generator() -> Generator:
     return _shared
 
 
+def draw_from(generator: Generator) -> None:
+    """Make it the default one: for `face.py`, when Needle is imported."""
+    global _shared
+    _shared = generator
+
+
 def manual_seed(seed: int) -> Generator:
     """Start the default generator anew from `seed`, and NumPy's global one, from which layers draw their weights."""
     if not isinstance(seed, int):

@@ -39,6 +39,13 @@ class HostBuffer:
         except (MemoryError, ValueError):
             raise OutOfMemoryError(nbytes) from None
 
+    @classmethod
+    def around(cls, raw: Array) -> "HostBuffer":
+        """Bytes that are there already."""
+        self = cls.__new__(cls)
+        self.raw = raw
+        return self
+
     @property
     def nbytes(self) -> int:
         return self.raw.size

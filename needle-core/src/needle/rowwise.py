@@ -39,6 +39,14 @@ class Rowwise(Views):
         dispatch.run(self.device, "cross_entropy_grad", out, g, logits.contiguous(), labels.contiguous())
         return out
 
+    def argsort(self, descending: bool = False) -> Self:
+        """The order that sorts the last axis; stable, a NaN is the largest."""
+        x = self.contiguous()
+        out = self.new(x.shape, dispatch.index_dtype(self.device))
+        if out.size:
+            dispatch.run(self.device, "argsort", out, x, out.size // x.shape[-1], x.shape[-1], descending)
+        return out
+
     def along(self, axis: int, op: str) -> Self:
         """A function of rows along any axis (counted from the front): the axis is brought last and back."""
         if axis != self.ndim - 1:

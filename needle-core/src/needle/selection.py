@@ -1,5 +1,6 @@
 """Elements of an array by index arrays: gather, scatter_add, and `x[array]` made of them."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, Self, TypeVar
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from needle import dispatch
 from needle.errors import DTypeError, ShapeError
-from needle.indexing import Key, Step, linear_index, pick_sizes, picked_order, view_layout
+from needle.indexing import Key, Step, axis_steps, linear_index, pick_sizes, picked_order, view_layout
 from needle.layout import Layout
 from needle.operators import Operators
 from needle.shape import Shape, check_broadcast, normalize_axis
@@ -51,6 +52,16 @@ class Selection(Views, Operators):
         """Zeros of `shape` in which the view of `steps` is self: the transpose of slicing."""
         out = self.filled(shape, 0, self.dtype)
         out.viewed(view_layout(out.layout, steps)).assign(self)
+        return out
+
+    def concatenated(self, others: Sequence[Self], axis: int) -> Self:
+        """Self and others end to end along an axis."""
+        length = self.shape[axis] + sum(x.shape[axis] for x in others)
+        out = self.new((*self.shape[:axis], length, *self.shape[axis + 1 :]), self.dtype)
+        start = 0
+        for x in (self, *others):
+            out.sliced(axis_steps(out.shape, axis, start, x.shape[axis])).assign(x)
+            start += x.shape[axis]
         return out
 
     def assign_picked(self, key: Key, value: Any) -> None:

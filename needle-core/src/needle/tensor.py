@@ -8,32 +8,27 @@ import numpy as np
 from needle.autograd import propagate
 from needle.device import Device
 from needle.dispatch import index_dtype
-from needle.dtype import DType, as_dtype
+from needle.dtype import as_dtype
 from needle.errors import DeviceError, DTypeError, GraphError, ShapeError
 from needle.graph import Node, Parent, is_grad_enabled
-from needle.indexing import Step, is_whole, parse_key
+from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
 from needle.ndarray import SCALARS, NDArray, as_operand, from_numpy
 from needle.op import Op, Scalar
-from needle.operators import Operators
 from needle.ops.elementwise import UNARY_OPS, Cast, Where
-from needle.ops.indexing import Gather, Scatter, ScatterAdd
-from needle.ops.matmul import Linear, MatMul
-from needle.ops.movement import BroadcastTo, Embed, Flip, Move, Permute, Reshape, Slice
+from needle.ops.movement import Move, Reshape
 from needle.ops.pairwise import BINARY_OPS
-from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.scalar import SCALAR_OPS
-from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
 from needle.registry import device as as_device
 from needle.result_types import binary_types
 from needle.selection import pick
-from needle.shape import Axes, Shape, broadcast_shapes, normalize_axes, normalize_axis, resolve_reshape
-from needle.views import shape_argument, squeezed_shape
+from needle.shape import broadcast_shapes
+from needle.tensor_functions import TensorFunctions, broadcast
 
 TensorLike: TypeAlias = "Tensor | NDArray | np.ndarray[Any, Any] | Sequence[Any] | Scalar"
 
 
-class Tensor(Operators):
+class Tensor(TensorFunctions):
     """An n-dimensional array that remembers how it was computed.
 
     `array` is its NDArray. `grad`, on leaves that require gradients, is a Tensor of the same shape after `backward()`.
@@ -60,24 +55,8 @@ class Tensor(Operators):
     # What it is.
 
     @property
-    def shape(self) -> Shape:
-        return self.array.layout.shape
-
-    @property
-    def dtype(self) -> DType:
-        return self.array.dtype
-
-    @property
     def device(self) -> Device:
         return self.array.device
-
-    @property
-    def ndim(self) -> int:
-        return len(self.array.layout.shape)
-
-    @property
-    def size(self) -> int:
-        return self.array.layout.size
 
     @property
     def nbytes(self) -> int:
@@ -205,7 +184,7 @@ class Tensor(Operators):
         if not isinstance(other, Tensor):
             if type(other) in SCALARS:
                 return self._scalar(kind, other, swapped=False)
-            other = Tensor(as_operand(kind.op, self.array, other))
+            other = self.like(other, kind.op)
         a, b = self, other
         x, y = a.array, b.array
         if x.dtype is not y.dtype:
@@ -213,13 +192,13 @@ class Tensor(Operators):
             a, b = a.astype(compute), b.astype(compute)
         if x.layout.shape != y.layout.shape:
             shape = broadcast_shapes(kind.op, x.layout.shape, y.layout.shape)
-            a, b = _broadcast(a, shape), _broadcast(b, shape)
+            a, b = broadcast(a, shape), broadcast(b, shape)
         return _recorded(BINARY_OPS[kind], a.array._binary(kind, b.array), (a, b))
 
     def _swapped(self, kind: Binary, other: Any) -> "Tensor":
         if type(other) in SCALARS:
             return self._scalar(kind, other, swapped=True)
-        return Tensor(as_operand(kind.op, self.array, other))._binary(kind, self)
+        return self.like(other, kind.op)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: Scalar, swapped: bool) -> "Tensor":
         result = self.array._scalar(kind, scalar, swapped)
@@ -233,211 +212,56 @@ class Tensor(Operators):
         model = next((v for v in (a, b) if isinstance(v, Tensor)), None)
         if model is None:
             return Tensor(self.array.where(a, b))
-        x, y = (v if isinstance(v, Tensor) else Tensor(as_operand("where", model.array, v)) for v in (a, b))
+        x, y = (model.like(v, "where") for v in (a, b))
         dtype, _ = binary_types(Binary.MAXIMUM, x.dtype, y.dtype)
         shape = broadcast_shapes("where", self.shape, x.shape, y.shape)
         return apply(
             Where(),
-            _broadcast(self.astype("bool"), shape),
-            _broadcast(x.astype(dtype), shape),
-            _broadcast(y.astype(dtype), shape),
+            broadcast(self.astype("bool"), shape),
+            broadcast(x.astype(dtype), shape),
+            broadcast(y.astype(dtype), shape),
         )
 
-    # Reductions: over some axes, or all.
+    def _apply(self, op: Op, *others: "Tensor") -> "Tensor":
+        """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
+        inputs = (self, *others)
+        arrays = [x.array for x in inputs]
+        op.shape(*[a.layout.shape for a in arrays])
+        device = arrays[0].device
+        for a in arrays:
+            if a.device is not device:
+                raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
+        return _recorded(op, op.forward(*arrays), inputs)
 
-    def sum(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        """The sum; ints and bools in int64 (int32 where the device has none)."""
-        return apply(Summation(self._axes(axes, "sum"), keepdims), self)
-
-    def prod(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        return apply(Product(self._axes(axes, "prod"), keepdims), self)
-
-    def max(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        return apply(Max(self._axes(axes, "max"), keepdims), self)
-
-    def min(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        return apply(Min(self._axes(axes, "min"), keepdims), self)
-
-    def any(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        return apply(AnyTrue(self._axes(axes, "any"), keepdims), self)
-
-    def all(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        return apply(AllTrue(self._axes(axes, "all"), keepdims), self)
-
-    def mean(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        """The sum over the count; ints give float32."""
-        x = self if self.dtype.is_float else self.astype("float32")
-        total = x.sum(axes, keepdims)
-        return total * (total.size / self.size) if self.size else total * float("nan")
-
-    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> "Tensor":
-        """The mean of squared distances from the mean, over n - correction."""
-        deviation = self - self.mean(axes, keepdims=True)
-        total = deviation.square().sum(axes, keepdims)
-        n = self.size / max(total.size, 1) - correction
-        return total * (1.0 / n if n > 0 else float("nan"))
-
-    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> "Tensor":
-        return self.var(axes, keepdims, correction).sqrt()
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
-        """The position of the first largest element along an axis, or in row-major order of all."""
-        return apply(ArgMax(axis if axis is None else normalize_axis(axis, self.ndim, "argmax"), keepdims), self)
-
-    def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
-        return apply(ArgMin(axis if axis is None else normalize_axis(axis, self.ndim, "argmin"), keepdims), self)
-
-    def cumsum(self, axis: int) -> "Tensor":
-        return apply(CumSum(normalize_axis(axis, self.ndim, "cumsum")), self)
-
-    def logsumexp(self, axes: Axes = None, keepdims: bool = False) -> "Tensor":
-        """log(sum(exp(self))) without overflow."""
-        return apply(LogSumExp(self._axes(axes, "logsumexp"), keepdims), self)
-
-    def softmax(self, axis: int = -1) -> "Tensor":
-        return self._along(Softmax(), axis, "softmax")
-
-    def log_softmax(self, axis: int = -1) -> "Tensor":
-        return self._along(LogSoftmax(), axis, "log_softmax")
-
-    def _along(self, op: Op, axis: int, name: str) -> "Tensor":
-        """Apply an op of the last axis to another one."""
-        x = self if self.dtype.is_float else self.astype("float32")
-        at, last = normalize_axis(axis, self.ndim, name), self.ndim - 1
-        if at == last:
-            return apply(op, x)
-        swapped = tuple(last if a == at else at if a == last else a for a in range(self.ndim))
-        return apply(op, x.permute(swapped)).permute(swapped)
-
-    def _axes(self, axes: Axes, op: str) -> Shape:
-        return normalize_axes(axes, len(self.array.layout.shape), op)
-
-    # Movement.
-
-    def reshape(self, *shape: Any) -> "Tensor":
-        """The same elements in row-major order; one size may be -1."""
-        return apply(Reshape(resolve_reshape(self.shape, shape_argument(shape))), self)
-
-    def permute(self, *axes: Any) -> "Tensor":
-        """Axis `axes[i]` becomes axis i."""
-        return apply(Permute(tuple(normalize_axis(a, self.ndim, "permute") for a in shape_argument(axes))), self)
-
-    @property
-    def T(self) -> "Tensor":
-        return self.permute(tuple(reversed(range(self.ndim))))
-
-    @property
-    def mT(self) -> "Tensor":
-        """The last two axes swapped."""
-        if self.ndim < 2:
-            raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
-        return self.permute((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
-
-    def transpose(self, axes: tuple[int, int] | None = None) -> "Tensor":
-        """Two axes swapped, by default the last two."""
-        one, other = axes if axes is not None else (-2, -1)
-        i, j = normalize_axis(one, self.ndim, "transpose"), normalize_axis(other, self.ndim, "transpose")
-        return self.permute(tuple(j if a == i else i if a == j else a for a in range(self.ndim)))
-
-    def broadcast_to(self, *shape: Any) -> "Tensor":
-        """Axes of size 1, and new leading axes, repeated without a copy."""
-        return apply(BroadcastTo(shape_argument(shape)), self)
-
-    def flip(self, axes: Axes = None) -> "Tensor":
-        return apply(Flip(self._axes(axes, "flip")), self)
-
-    def squeeze(self, axes: Axes = None) -> "Tensor":
-        return self.reshape(squeezed_shape(self.shape, axes))
-
-    def expand_dims(self, axis: int) -> "Tensor":
-        at = normalize_axis(axis, self.ndim + 1, "expand_dims")
-        return self.reshape((*self.shape[:at], 1, *self.shape[at:]))
-
-    def sliced(self, steps: tuple[Step, ...]) -> "Tensor":
-        """The view of parsed steps, see `indexing.py`."""
-        return self if is_whole(steps, self.shape) else apply(Slice(steps), self)
-
-    def embedded(self, steps: tuple[Step, ...], shape: Shape) -> "Tensor":
-        return apply(Embed(steps, shape), self)
-
-    def __getitem__(self, key: Any) -> "Tensor":
-        parsed = parse_key(_arrays_in(key), self.shape)
-        view = self.sliced(parsed.steps)
-        return pick(view, parsed) if parsed.arrays else view
+    def writable(self) -> NDArray:
+        """The array, made contiguous if it is not, for kernels that update it in place."""
+        self.array = self.array.contiguous()
+        return self.array
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.requires_grad and is_grad_enabled():
             raise GraphError("assign: this tensor takes part in a graph; assign inside `with needle.no_grad():`")
-        self.array[_arrays_in(key)] = value.array if isinstance(value, Tensor) else value
-
-    # Matrix products, and elements by index.
+        self.array[arrays_in(key)] = value.array if isinstance(value, Tensor) else value
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return self.matmul(other if isinstance(other, Tensor) else Tensor(as_operand("matmul", self.array, other)))
+        return self.matmul(self.like(other, "matmul"))
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return Tensor(as_operand("matmul", self.array, other)).matmul(self)
+        return self.like(other, "matmul").matmul(self)
 
-    def matmul(self, other: "Tensor") -> "Tensor":
-        """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
-        a, b = _promoted("matmul", self, other)
-        if a.ndim == 0 or b.ndim == 0:
-            raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
-        if a.ndim == 1 or b.ndim == 1:
-            wide = (a.expand_dims(0) if a.ndim == 1 else a).matmul(b.expand_dims(1) if b.ndim == 1 else b)
-            gone = (() if a.ndim > 1 else (wide.ndim - 2,)) + (() if b.ndim > 1 else (wide.ndim - 1,))
-            return wide.squeeze(gone)
-        if a.shape[:-2] != b.shape[:-2] and b.ndim != 2:
-            batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
-            a, b = _broadcast(a, batch + a.shape[-2:]), _broadcast(b, batch + b.shape[-2:])
-        return apply(MatMul(), a, b)
+    def like(self, value: Any, op: str = "convert") -> "Tensor":
+        """A number or array as a Tensor that can meet this one, for an op to be named if it cannot."""
+        return value if isinstance(value, Tensor) else Tensor(as_operand(op, self.array, value))
 
-    def linear(self, weight: "Tensor", bias: "Tensor", relu: bool = False) -> "Tensor":
-        """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
-        return apply(Linear(relu), self, weight, bias)
-
-    def gather(self, index: "Tensor", axis: int) -> "Tensor":
-        """self[..., index[...], ...] along an axis; the other axes of index are self's, or 1."""
-        return apply(Gather(normalize_axis(axis, self.ndim, "gather")), self, index)
-
-    def scattered(self, index: "Tensor", axis: int, size: int) -> "Tensor":
-        return apply(Scatter(axis, size), self, index)
-
-    def scatter_add(self, index: "Tensor", source: "Tensor", axis: int) -> "Tensor":
-        """self, to which source is added at the index along an axis; repeated indices add up."""
-        return apply(ScatterAdd(normalize_axis(axis, self.ndim, "scatter_add")), self, index, source)
-
-    def like(self, value: Any) -> "Tensor":
-        """A number or array as a Tensor that can meet this one."""
-        return value if isinstance(value, Tensor) else Tensor(as_operand("convert", self.array, value))
-
-    def cross_entropy(self, labels: "Tensor") -> "Tensor":
-        """The mean of logsumexp(row) - row[label]: self (rows, classes), labels (rows,)."""
-        return apply(CrossEntropy(), self, labels if labels.dtype.category == "int" else labels.astype("int32"))
-
-    # Gradient rules that have a kernel on NDArrays, as compositions.
-
-    def softmax_grad(self, y: "Tensor") -> "Tensor":
-        return y * (self - (self * y).sum(-1, keepdims=True))
-
-    def log_softmax_grad(self, y: "Tensor") -> "Tensor":
-        return self - y.exp() * self.sum(-1, keepdims=True)
-
-    def cross_entropy_grad(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        classes = logits.like(np.arange(logits.shape[1], dtype=str(labels.dtype)))
-        hit = (labels.reshape(-1, 1) == classes).astype(logits.dtype)
-        return self.reshape(-1, 1) * (logits.softmax() - hit)
+    def __getitem__(self, key: Any) -> "Tensor":
+        parsed = parse_key(arrays_in(key), self.shape)
+        view = self.sliced(parsed.steps)
+        return pick(view, parsed) if parsed.arrays else view
 
 
 def apply(op: Op, *inputs: Tensor) -> Tensor:
-    """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
-    arrays = [x.array for x in inputs]
-    op.shape(*[a.layout.shape for a in arrays])
-    device = arrays[0].device
-    for a in arrays:
-        if a.device is not device:
-            raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
-    return _recorded(op, op.forward(*arrays), inputs)
+    """The op of some Tensors, as the first of them applies it."""
+    return inputs[0]._apply(op, *inputs[1:])
 
 
 def _wrapped(array: NDArray) -> Tensor:
@@ -478,21 +302,10 @@ def _as_array(value: TensorLike, device: Device | str | None, dtype: Any) -> NDA
     return from_numpy(values, device, dtype)
 
 
-def _broadcast(x: Tensor, shape: Shape) -> Tensor:
-    return x if x.array.layout.shape == shape else apply(BroadcastTo(shape), x)
-
-
-def _promoted(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    if a.dtype is b.dtype:
-        return a, b
-    dtype, _ = binary_types(Binary.ADD, a.dtype, b.dtype)
-    return a.astype(dtype), b.astype(dtype)
-
-
-def _arrays_in(key: Any) -> Any:
+def arrays_in(key: Any) -> Any:
     """An index with its Tensors as NDArrays: indices have no gradients."""
     if isinstance(key, tuple):
-        return tuple(_arrays_in(k) for k in key)
+        return tuple(arrays_in(k) for k in key)
     return key.array if isinstance(key, Tensor) else key
 
 

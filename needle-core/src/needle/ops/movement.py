@@ -6,7 +6,7 @@ from typing import Any
 
 from needle.device import Device
 from needle.errors import ShapeError
-from needle.indexing import Step, view_layout
+from needle.indexing import Step, axis_steps, view_layout
 from needle.layout import Layout
 from needle.ndarray import NDArray
 from needle.op import Array, Cotangents, Op
@@ -141,11 +141,6 @@ def joined_shape(op: str, shapes: Sequence[Shape], axis: int) -> Shape:
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 
 
-def axis_steps(shape: Shape, axis: int, start: int, length: int) -> tuple[Step, ...]:
-    """The steps that take `length` positions of one axis and all of the others."""
-    return tuple((start, 1, length) if a == axis else (0, 1, n) for a, n in enumerate(shape))
-
-
 @dataclass(frozen=True)
 class Concatenate(Op):
     """Arrays end to end along an axis."""
@@ -156,12 +151,7 @@ class Concatenate(Op):
         return joined_shape("concatenate", inputs, self.axis)
 
     def forward(self, *inputs: NDArray) -> NDArray:
-        out = inputs[0].new(self.shape(*(x.shape for x in inputs)), inputs[0].dtype)
-        start = 0
-        for x in inputs:
-            out.sliced(axis_steps(out.shape, self.axis, start, x.shape[self.axis])).assign(x)
-            start += x.shape[self.axis]
-        return out
+        return inputs[0].concatenated(inputs[1:], self.axis)
 
     def vjp(self, g: Any, y: Array, *inputs: Array) -> Cotangents:
         parts, start = [], 0

@@ -87,6 +87,13 @@ class ImageDataset(Dataset):
         return images, labels
 
 
+def fetch(dataset: Dataset | Sequence[Any], indices: NumpyArray[Any]) -> Arrays:
+    """The batch of these items, from any sequence."""
+    if isinstance(dataset, Dataset):
+        return dataset.batch(indices)
+    return collate([dataset[int(i)] for i in indices])
+
+
 def collate(items: Sequence[Any]) -> Arrays:
     """Stack items field by field: [(x, y), (x, y), ...] becomes (xs, ys)."""
     rows = [item if isinstance(item, tuple | list) else (item,) for item in items]

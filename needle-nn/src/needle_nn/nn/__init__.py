@@ -1,22 +1,67 @@
 """Layers, losses and checkpoints: reached as `needle.nn`."""
 
 from needle_nn.nn import checkpoint
-from needle_nn.nn.activation import ReLU, Sigmoid, Tanh
-from needle_nn.nn.container import Flatten, Identity, Sequential
+from needle_nn.nn.activation import GELU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from needle_nn.nn.attention import AttentionLayer, MultiHeadAttention
+from needle_nn.nn.container import Flatten, Identity, Residual, Sequential
+from needle_nn.nn.conv import Conv, Conv1d, Conv2d
+from needle_nn.nn.dropout import Dropout
+from needle_nn.nn.embedding import Embedding
 from needle_nn.nn.linear import Linear
-from needle_nn.nn.losses import SoftmaxLoss
+from needle_nn.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss, SoftmaxLoss
 from needle_nn.nn.module import Module, Parameter
+from needle_nn.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LayerNorm1d, RMSNorm
+from needle_nn.nn.overview import summary
+from needle_nn.nn.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d
+from needle_nn.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from needle_nn.nn.transformer import Transformer, TransformerLayer
 
 __all__ = [
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AdaptiveAvgPool2d",
+    "AttentionLayer",
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv",
+    "Conv1d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
     "Flatten",
+    "GRUCell",
+    "GlobalAvgPool",
+    "GroupNorm",
+    "HuberLoss",
     "Identity",
+    "L1Loss",
+    "LSTMCell",
+    "LayerNorm",
+    "LayerNorm1d",
     "Linear",
+    "MSELoss",
+    "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
+    "NLLLoss",
     "Parameter",
+    "RMSNorm",
+    "RNNCell",
     "ReLU",
+    "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SoftmaxLoss",
+    "Softplus",
     "Tanh",
+    "Transformer",
+    "TransformerLayer",
     "checkpoint",
+    "summary",
 ]

@@ -5,10 +5,8 @@ key "needle". bfloat16 is stored as float32, which holds it exactly and which ev
 """
 
 import json
-import os
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray as NumpyArray
 import needle
 from needle import Tensor
 from needle.errors import DataError, ShapeError
+from needle_nn.files import write_atomically
 from needle_nn.nn.module import Module
 
 _KEY = "needle"
@@ -31,7 +30,10 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-def save(path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, **facts: Any) -> None:
+def save(
+    path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, schedule: Stateful | None = None,
+    **facts: Any,
+) -> None:  # fmt: skip
     """Write all that is needed to go on, and `facts`, which are anything that JSON holds.
 
     A kill at any moment leaves the file as it was before or as it is after.
@@ -39,24 +41,35 @@ def save(path: str | PathLike[str], model: Module, optimizer: Stateful | None = 
     state = optimizer.state_dict() if optimizer is not None else {}
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
-    settings = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
-    header = json.dumps({"optimizer": settings, "random": random_state(), "facts": facts})
+    header = {
+        "optimizer": {name: value for name, value in state.items() if not isinstance(value, Tensor)},
+        "schedule": None if schedule is None else schedule.state_dict(),
+        "random": random_state(),
+        "facts": facts,
+    }
     arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.numpy.save(arrays, {_KEY: header}))
+    write_atomically(path, safetensors.numpy.save(arrays, {_KEY: json.dumps(header)}))
 
 
 def load(
-    path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, *, random: bool = False
-) -> dict[str, Any]:
-    """Fill the model and the optimizer from a file of `save` and return its facts.
+    path: str | PathLike[str], model: Module, optimizer: Stateful | None = None, schedule: Stateful | None = None,
+    *, random: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Fill the model, the optimizer and the schedule from a file of `save` and return its facts.
 
-    With `random`, the random generators go on from where they were as well.
+    With `random`, the random generators go on from where they were as well. What does not fit changes nothing.
     """
     arrays, header = _read(path)
+    parameters = _under("model.", arrays)
     try:
-        model.load_state_dict(_under("model.", arrays))
+        model.check_state(parameters)
+        if schedule is not None and header["schedule"] is None:
+            raise DataError("the checkpoint has no schedule")
         if optimizer is not None:
             optimizer.load_state_dict({**header["optimizer"], **_under("optimizer.", arrays)})
+        if schedule is not None:
+            schedule.load_state_dict(header["schedule"])
+        model.load_state_dict(parameters)
     except (DataError, ShapeError) as error:
         raise type(error)(f"{path}: {error}") from None
     if random:
@@ -79,30 +92,6 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     """Go on from what `random_state` gave."""
     needle.random.default_generator().set_state(state["needle"])
     np.random.set_state(tuple(state["numpy"]))
-
-
-def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Replace a file by one step that either happens or does not, and that outlasts a power failure."""
-    target = Path(path)
-    draft = target.with_name(f"{target.name}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}; check the folder and its free space") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, NumpyArray[Any]], dict[str, Any]]:

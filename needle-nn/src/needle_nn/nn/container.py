@@ -22,6 +22,17 @@ class Flatten(Module):
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
+class Residual(Module):
+    """fn(x) + x."""
+
+    def __init__(self, fn: Module) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(x) + x  # type: ignore[no-any-return]
+
+
 class Layers(tuple[Module, ...]):
     """The layers of a Sequential: the course's tuple, and when called, the walk over all modules."""
 

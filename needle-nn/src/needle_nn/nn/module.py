@@ -8,6 +8,7 @@ import numpy as np
 
 from needle import Device, Tensor
 from needle.errors import DataError, ShapeError
+from needle_nn.nn.hooks import Handle, Hook, Hooks
 
 State: TypeAlias = dict[str, Tensor]
 
@@ -17,6 +18,11 @@ class Parameter(Tensor):
 
     def __init__(self, array: Any, *, device: Any = None, dtype: Any = None, requires_grad: bool = True) -> None:
         super().__init__(array, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def is_learned(tensor: Tensor) -> bool:
+    """Whether it is a parameter: by its class, or a Tensor that requires gradients and was put in one's place."""
+    return isinstance(tensor, Parameter) or tensor._leaf_grad  # which no plain Tensor of the course's is
 
 
 class Difference(NamedTuple):
@@ -29,8 +35,9 @@ class Difference(NamedTuple):
 class Module:
     """A function with parameters. Assign Tensors and Modules to attributes, and write `forward`.
 
-    What stands in an attribute, or in a dict, list or tuple there, belongs to the module. A Parameter is learned;
-    any other Tensor, such as a running mean, is a buffer: not learned, but moved and saved alike.
+    What stands in an attribute, or in a dict, list or tuple there, belongs to the module. A Parameter is learned, and
+    so is a Tensor that requires gradients and was assigned in its place; any other Tensor, such as a running mean, is
+    a buffer: not learned, but moved and saved alike.
     """
 
     training: bool = True
@@ -39,7 +46,27 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        hooks = vars(self).get("_hooks")
+        return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
+
+    # Hooks; each registration gives a handle that can be removed.
+
+    def register_forward_pre_hook(self, hook: Hook) -> Handle:
+        """hook(module, args) before each call; what it returns, if anything, takes the arguments' place."""
+        return Handle(self._registered().before, hook)
+
+    def register_forward_hook(self, hook: Hook) -> Handle:
+        """hook(module, args, result) after each call; what it returns, if anything, takes the result's place."""
+        return Handle(self._registered().after, hook)
+
+    def register_full_backward_hook(self, hook: Hook) -> Handle:
+        """hook(module, grad_input, grad_output) in the backward pass, tuples with None where there is no gradient;
+        what it returns, if anything, takes grad_input's place."""
+        return Handle(self._registered().backward, hook)
+
+    def _registered(self) -> Hooks:
+        hooks: Hooks = vars(self).setdefault("_hooks", Hooks())
+        return hooks
 
     # What a module holds. Each Tensor and Module is listed once, under the first name that leads to it.
 
@@ -47,20 +74,20 @@ class Module:
         """Names and values in which parts are looked for."""
         return vars(self).items()
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """All parameters with their dotted names, in the order of creation."""
-        return ((name, part) for name, part in _below(self) if isinstance(part, Parameter))
+        return ((name, part) for name, part in _below(self) if isinstance(part, Tensor) and is_learned(part))
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """All Tensors that are not learned, with their dotted names."""
-        return ((n, part) for n, part in _below(self) if isinstance(part, Tensor) and not isinstance(part, Parameter))
+        return ((name, part) for name, part in _below(self) if isinstance(part, Tensor) and not is_learned(part))
 
     def named_modules(self) -> Iterator[tuple[str, "Module"]]:
         """This module under the name "", then all below it."""
         yield "", self
         yield from ((name, part) for name, part in _below(self) if isinstance(part, Module))
 
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> list[Tensor]:
         return [parameter for _, parameter in self.named_parameters()]
 
     def modules(self) -> Iterator["Module"]:
@@ -119,14 +146,19 @@ class Module:
 
         Without `strict`, names in only one of the two are left alone. They are returned.
         """
+        own, difference = self._named_tensors(), self.check_state(state, strict)
+        for name in own.keys() & state.keys():
+            assign(own[name], state[name])
+        return difference
+
+    def check_state(self, state: Mapping[str, Any], strict: bool = True) -> Difference:
+        """Raise DataError or ShapeError where `load_state_dict` would."""
         own = self._named_tensors()
         difference = Difference([n for n in own if n not in state], [n for n in state if n not in own])
         if strict and any(difference):
             raise DataError(f"{type(self).__name__}: the state is of another model: {_describe(difference)}")
         shared = [name for name in own if name in state]
         check_shapes(type(self).__name__, {n: own[n].shape for n in shared}, {n: np.shape(state[n]) for n in shared})
-        for name in shared:
-            assign(own[name], state[name])
         return difference
 
     # Display.

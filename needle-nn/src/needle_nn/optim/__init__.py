@@ -1,8 +1,27 @@
 """Optimizers and schedules: reached as `needle.optim`."""
 
+from needle_nn.optim.adagrad import Adagrad
 from needle_nn.optim.adam import Adam, AdamW
+from needle_nn.optim.clip import clip_grad_norm, clip_grad_value
+from needle_nn.optim.lion import Lion
 from needle_nn.optim.optimizer import Optimizer
-from needle_nn.optim.schedule import cosine
+from needle_nn.optim.rmsprop import RMSProp
+from needle_nn.optim.schedule import Schedule, cosine, one_cycle, step_decay, warm_up
 from needle_nn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "cosine"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Optimizer",
+    "RMSProp",
+    "Schedule",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "cosine",
+    "one_cycle",
+    "step_decay",
+    "warm_up",
+]

@@ -1,44 +1,102 @@
-"""Optimizer: walks parameters and keeps state, so that a rule is one method over lists of arrays."""
+"""Optimizer: walks groups of parameters and keeps state, so that a rule is one formula over arrays."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
-import needle
 from needle import NDArray, Tensor, ndarray
+from needle.composed import widened
 from needle.device import Device
 from needle.dtype import DType
-from needle.errors import DataError, ShapeError
+from needle.errors import ArgumentError, DataError, ShapeError
+from needle_nn.optim.clip import clip_grad_norm, clip_grad_value
 
 Arrays: TypeAlias = list[NDArray]
+Params: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
+
+class State(SimpleNamespace):
+    """What an optimizer keeps beside one parameter: an array for each of its slots."""
+
+
+class Group(dict[str, Any]):
+    """Some parameters, under "params", and the options that they share: `group.lr` is `group["lr"]`."""
+
+    def __getattr__(self, name: str) -> float:
+        try:
+            return self[name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"no option {name!r}; there are {', '.join(self)}") from None
+
+
+class Option:
+    """An attribute of an optimizer that its groups hold: reading asks the first group, assigning tells all."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: "Optimizer | None", owner: type) -> Any:
+        return self if optimizer is None else optimizer.param_groups[0][self.name]
+
+    def __set__(self, optimizer: "Optimizer", value: Any) -> None:
+        for group in optimizer.param_groups:
+            group[self.name] = value
 
 
 class Optimizer:
-    """Base of all optimizers. A subclass writes `update` and names what it keeps.
+    """Base of all optimizers. A subclass names its `slots` and writes `update`, or `advance` where a kernel does all.
 
-    `slots` are arrays beside each parameter, of its shape and zero before its first step; `settings` are the
-    attributes that belong to the state.
+    `slots` are arrays beside each parameter, of its shape and zero before its first step. Options are given by name to
+    the base and belong to groups: `params` are Tensors, or dicts such as {"params": [...], "lr": 0.1}.
     """
 
     slots: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ("lr",)
-    lr: float
+    lr = Option()
 
-    def __init__(self, params: Iterable[Tensor]) -> None:
-        self.params = list(params)
+    def __init__(self, params: Params, **options: Any) -> None:
+        kind = type(self).__name__
+        self.options = options
+        self.param_groups: list[Group] = []
+        self.params: list[Tensor] = []
+        self.state: list[dict[str, NDArray]] = []
         self.steps = 0
-        self.state: list[dict[str, NDArray]] = [{} for _ in self.params]
-        if not self.params:
-            raise DataError(f"{type(self).__name__}: there are no parameters; pass model.parameters()")
+        given = list(params)
+        if not given:
+            raise DataError(f"{kind}: there are no parameters; pass model.parameters()")
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+            self.add_param_group(group)  # type: ignore[arg-type]
 
-    def update(self, device: Device, params: Arrays, grads: Arrays, *slots: Arrays) -> None:
-        """Update in place: all arrays are on `device` and of one dtype, and entry i of each list belongs together."""
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """More parameters; options that the group does not name are the optimizer's first ones."""
+        kind, params = type(self).__name__, list(group["params"])
+        if unknown := group.keys() - self.options.keys() - {"params"}:
+            raise ArgumentError(f"{kind}: no option {min(unknown)!r}; there are {', '.join(self.options)}")
+        if len({id(p) for p in self.params + params}) < len(self.params) + len(params):
+            raise ArgumentError(f"{kind}: a parameter is given twice")
+        self.param_groups.append(Group({**self.options, **group, "params": params}))
+        self.params += params
+        self.state += [{} for _ in params]
+
+    def update(self, p: NDArray, g: NDArray, state: State, group: Group) -> NDArray:
+        """The parameter after a step; `state` is given new arrays."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
+
+    def advance(self, group: Group, device: Device, params: Arrays, grads: Arrays, *slots: Arrays) -> None:
+        """Update in place: all is on `device` and of one dtype, and entry i of each list belongs together."""
+        names = self._slots(group)
+        for p, g, *kept in zip(params, grads, *slots, strict=True):
+            state = State(**{name: widened(array) for name, array in zip(names, kept, strict=True)})
+            p.assign(self.update(widened(p), widened(g), state, group))
+            for name, array in zip(names, kept, strict=True):
+                array.assign(getattr(state, name))
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.steps += 1
-        for (device, _), columns in self._groups().items():
-            self.update(device, *columns)
+        states = iter(self.state)
+        for group in self.param_groups:
+            for (device, _), columns in self._columns(group, states).items():
+                self.advance(group, device, *columns)
 
     def reset_grad(self) -> None:
         """Forget all gradients."""
@@ -49,48 +107,64 @@ class Optimizer:
 
     def clip_grad_norm(self, max_norm: float = 0.25) -> Tensor:
         """Scale all gradients together so that their norm is at most `max_norm`; returns what it was."""
-        grads = [(param, param.grad.detach()) for param in self.params if param.grad is not None]
-        norm = needle.stack([(grad * grad).sum() for _, grad in grads], 0).sum() ** 0.5
-        scale = needle.minimum(max_norm / (norm + 1e-6), 1.0)
-        for param, grad in grads:
-            param.grad = grad * scale
-        return norm
+        return clip_grad_norm(self.params, max_norm)
 
-    def _groups(self) -> dict[tuple[Device, DType], list[Arrays]]:
+    def clip_grad_value(self, limit: float) -> None:
+        """Each element of the gradients, but at least -limit and at most limit."""
+        clip_grad_value(self.params, limit)
+
+    def _slots(self, group: Group) -> tuple[str, ...]:
+        """The slots that a group needs."""
+        return self.slots
+
+    def _columns(self, group: Group, states: Iterator[dict[str, NDArray]]) -> dict[tuple[Device, DType], list[Arrays]]:
         """Parameters, gradients and slots as columns, by device and dtype."""
-        groups: dict[tuple[Device, DType], list[Arrays]] = {}
-        for param, state in zip(self.params, self.state, strict=True):
-            if param.grad is not None:
-                p = param.array = param.array.contiguous()  # kernels update in place
-                columns = groups.setdefault((p.device, p.dtype), [[] for _ in range(2 + len(self.slots))])
-                columns[0].append(p)
-                columns[1].append(_gradient(param.grad, p))
-                for slot, column in zip(self.slots, columns[2:], strict=True):
-                    column.append(_slot(state, slot, p))
-        return groups
+        slots = self._slots(group)
+        found: dict[tuple[Device, DType], list[Arrays]] = {}
+        for param in group["params"]:
+            state = next(states)
+            if param.grad is None:
+                continue
+            p = param.writable()  # kernels update in place
+            columns = found.setdefault((p.device, p.dtype), [[] for _ in range(2 + len(slots))])
+            columns[0].append(p)
+            columns[1].append(_gradient(param.grad, p))
+            for slot, column in zip(slots, columns[2:], strict=True):
+                column.append(_slot(state, slot, p))
+        return found
 
     # State.
 
     def state_dict(self) -> dict[str, Any]:
-        """Kind, number of steps and settings, and each slot as a Tensor under "slot.number of the parameter"."""
+        """Kind, number of steps, options by group, and each slot as a Tensor under "slot.number of the parameter"."""
         arrays = {f"{slot}.{i}": Tensor(array) for i, s in enumerate(self.state) for slot, array in s.items()}
-        settings = {name: getattr(self, name) for name in self.settings}
-        return {"kind": type(self).__name__, "steps": self.steps, **settings, **arrays}
+        groups = [{**group, "params": len(group["params"])} for group in self.param_groups]
+        return {"kind": type(self).__name__, "steps": self.steps, "groups": groups, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state of the same kind of optimizer, over parameters of the same shapes."""
         kind = type(self).__name__
         if state.get("kind") != kind:
             raise DataError(f"{kind}: the state is of {state.get('kind', 'no optimizer')}")
-        if missing := [name for name in ("steps", *self.settings) if name not in state]:
+        if missing := [name for name in ("steps", "groups") if name not in state]:
             raise DataError(f"{kind}: the state lacks {', '.join(missing)}")
+        self._check_groups(state["groups"])
         loaded: list[dict[str, NDArray]] = [{} for _ in self.params]
-        for name in state.keys() - {"kind", "steps", *self.settings}:
+        for name in state.keys() - {"kind", "steps", "groups"}:
             slot, index = self._place(name)
             loaded[index][slot] = self._fitting(name, index, state[name])
         self.state, self.steps = loaded, state["steps"]
-        for name in self.settings:
-            setattr(self, name, state[name])
+        for group, saved in zip(self.param_groups, state["groups"], strict=True):
+            group.update({**saved, "params": group["params"]})
+
+    def _check_groups(self, saved: list[Mapping[str, Any]]) -> None:
+        """Raise DataError where the saved groups are not like this optimizer's."""
+        kind = type(self).__name__
+        own, found = [len(g["params"]) for g in self.param_groups], [g["params"] for g in saved]
+        if own != found:
+            raise DataError(f"{kind}: the state has groups of {found} parameters, the optimizer of {own}")
+        if missing := [name for name in self.options if any(name not in group for group in saved)]:
+            raise DataError(f"{kind}: the state lacks {', '.join(missing)}")
 
     def _place(self, name: str) -> tuple[str, int]:
         """The slot and the parameter of an entry of the state."""
@@ -109,8 +183,14 @@ class Optimizer:
         return ndarray.from_numpy(values, device=param.device, dtype=param.dtype)
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
-        return f"{type(self).__name__}({len(self.params)} parameters, {settings})"
+        options = ", ".join(f"{name}={self.param_groups[0][name]!r}" for name in self.options)
+        groups = f" in {len(self.param_groups)} groups" if len(self.param_groups) > 1 else ""
+        return f"{type(self).__name__}({len(self.params)} parameters{groups}, {options})"
+
+
+def decayed(g: NDArray, p: NDArray, group: Group) -> NDArray:
+    """The gradient with weight decay: that of weight_decay / 2 * |p|**2 is added."""
+    return g + group.weight_decay * p if group.weight_decay else g
 
 
 def _gradient(grad: Tensor, p: NDArray) -> NDArray:

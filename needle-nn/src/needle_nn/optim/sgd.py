@@ -1,10 +1,8 @@
 """SGD: stochastic gradient descent, with momentum."""
 
-from collections.abc import Iterable
-
-from needle import Tensor, dispatch
+from needle import dispatch
 from needle.device import Device
-from needle_nn.optim.optimizer import Arrays, Optimizer
+from needle_nn.optim.optimizer import Arrays, Group, Optimizer, Option, Params
 
 
 class SGD(Optimizer):
@@ -13,29 +11,28 @@ class SGD(Optimizer):
     With Nesterov's momentum the step looks ahead: p <- p - lr * (momentum * u + (1 - momentum) * g).
     """
 
-    settings = ("lr", "momentum", "weight_decay", "nesterov")
+    momentum, weight_decay, nesterov = Option(), Option(), Option()
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 0.01,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         *,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(params)
-        self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
-    @property
-    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("u",) if self.momentum else ()
+    def _slots(self, group: Group) -> tuple[str, ...]:
+        return ("u",) if group.momentum else ()
 
-    def update(self, device: Device, params: Arrays, grads: Arrays, *slots: Arrays) -> None:
+    def advance(self, group: Group, device: Device, params: Arrays, grads: Arrays, *slots: Arrays) -> None:
         # The kernel's Nesterov step is lr * (g + momentum * v) without dampening. Its v is u / (1 - momentum), so
         # that the factor goes to the learning rate.
-        lr, dampening = (self.lr * (1 - self.momentum), 0.0) if self.nesterov else (self.lr, self.momentum)
+        lr, momentum = group.lr, group.momentum
+        lr, dampening = (lr * (1 - momentum), 0.0) if group.nesterov else (lr, momentum)
         dispatch.sgd_step(
-            device, params, grads, slots[0] if slots else [], lr=lr, momentum=self.momentum, dampening=dampening,
-            weight_decay=self.weight_decay, nesterov=self.nesterov,
+            device, params, grads, slots[0] if slots else [], lr=lr, momentum=momentum, dampening=dampening,
+            weight_decay=group.weight_decay, nesterov=bool(group.nesterov),
         )  # fmt: skip

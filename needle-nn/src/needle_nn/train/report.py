@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from needle import Tensor
+from needle_nn.train.recipe import Measure
 
 try:
     from rich.console import Console
@@ -29,12 +30,13 @@ class Report:
     def line(self, text: str) -> None:
         print(text, flush=True)
 
-    def epoch(self, row: dict[str, Any], epochs: int) -> None:
+    def epoch(self, row: dict[str, Any], epochs: int, measure: Measure) -> None:
         """One line for an epoch that is done."""
         width = len(str(epochs))
+        train, test = (measure.text(row[f"{part}_{measure.name}"]) for part in ("train", "test"))
         self.line(
-            f"epoch {row['epoch']:{width}}/{epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:7.2%}"
-            f"  test {row['test_accuracy']:7.2%}  {row['seconds']:.2f} s"
+            f"epoch {row['epoch']:{width}}/{epochs}  loss {row['loss']:.4f}  test loss {row['test_loss']:.4f}"
+            f"  {measure.name} {train}  test {test}  {row['seconds']:.2f} s"
         )
 
     @contextmanager

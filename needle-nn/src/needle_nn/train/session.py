@@ -11,11 +11,13 @@ from typing import Any
 
 import needle
 from needle.errors import DataError
+from needle_nn.files import write_atomically
 from needle_nn.nn import checkpoint
 from needle_nn.train import curve
-from needle_nn.train.recipes import RECIPES, Recipe
+from needle_nn.train.recipe import Recipe, Settings
+from needle_nn.train.recipes import RECIPES
 from needle_nn.train.report import EXTRA, Report
-from needle_nn.train.trainer import Settings, Trainer
+from needle_nn.train.trainer import Trainer
 
 STOPPED = 130  # what shells give for a command ended by Ctrl-C
 
@@ -33,12 +35,13 @@ def _run(args: argparse.Namespace, recipe: Recipe, folder: Path) -> int:
     report, kept = Report(), folder / "checkpoint.safetensors"
     settings = _resumed(args, kept) if args.resume else _fresh(args, recipe)
     _check_writable(folder)
-    trainer = Trainer(recipe, settings, recipe.data(None if settings.data is None else Path(settings.data)))
+    split = recipe.data(None if settings.data is None else Path(settings.data), args.download)
+    trainer = Trainer(recipe, settings, split, norms=args.plot)
     if args.resume:
         trainer.load(kept)
     _introduce(report, trainer, kept, args.resume)
     with _Stop() as stop:
-        finished = _train(report, trainer, folder, stop)
+        finished = _train(report, trainer, folder, stop, draws=args.plot)
     if trainer.history:
         _draw(report, trainer, folder)
     if not finished:
@@ -48,17 +51,21 @@ def _run(args: argparse.Namespace, recipe: Recipe, folder: Path) -> int:
     return 0
 
 
-def _train(report: Report, trainer: Trainer, folder: Path, stop: "_Stop") -> bool:
+def _train(report: Report, trainer: Trainer, folder: Path, stop: "_Stop", draws: bool) -> bool:
     """Epochs until the last or a stop, saving after each; whether it was the last."""
-    epochs = trainer.settings.epochs
+    epochs, recipe = trainer.settings.epochs, trainer.recipe
     while not trainer.done and not stop.asked:
         done = len(trainer.epoch.tally.sizes) if trainer.epoch else 0
         with report.bar(f"epoch {len(trainer.history) + 1}/{epochs}", done, len(trainer.loader)) as on_batch:
             whole = trainer.train_epoch(on_batch, lambda: stop.asked)
         trainer.save(folder / "checkpoint.safetensors")
         if whole:
-            report.epoch(trainer.history[-1], epochs)
+            report.epoch(trainer.history[-1], epochs, recipe.measure)
             _write_history(trainer, folder)
+            if recipe.sample is not None:
+                report.line(recipe.sample(trainer.model, trainer.split[0], len(trainer.history)))
+            if draws and not trainer.done:  # the last is drawn in any case
+                _draw(report, trainer, folder)
     return trainer.done
 
 
@@ -94,6 +101,7 @@ def _fresh(args: argparse.Namespace, recipe: Recipe) -> Settings:
         lr=args.lr or recipe.lr,
         seed=0 if args.seed is None else args.seed,
         data=None if args.data is None else str(args.data),
+        workers=args.workers or 0,
     )
 
 
@@ -105,7 +113,7 @@ def _resumed(args: argparse.Namespace, kept: Path) -> Settings:
     if "settings" not in facts:
         raise DataError(f"{kept}: no checkpoint of `needle train`; choose another --out")
     settings = Settings(**facts["settings"])
-    for name in ("recipe", "batch_size", "lr", "seed"):
+    for name in ("recipe", "batch_size", "lr", "seed", "workers"):
         asked, had = getattr(args, name), getattr(settings, name)
         if asked not in (None, had):
             option = "recipe" if name == "recipe" else f"--{name.replace('_', '-')}"
@@ -118,14 +126,15 @@ def _resumed(args: argparse.Namespace, kept: Path) -> Settings:
 def _check_writable(folder: Path) -> None:
     """Fail before the first epoch, not after it."""
     probe = folder / "history.json.tmp"
-    checkpoint.write_atomically(probe, b"")
+    write_atomically(probe, b"")
     probe.unlink()
 
 
 def _introduce(report: Report, trainer: Trainer, kept: Path, resume: bool) -> None:
-    settings, train, test = trainer.settings, trainer.loader.dataset, trainer.test.dataset
+    settings, (train, test) = trainer.settings, trainer.split
+    counts = f"{len(train):,} training and {len(test):,} test {trainer.recipe.items}"
     report.line(
-        f"{settings.recipe} on {settings.device}: {len(train):,} training and {len(test):,} test images, "
+        f"{settings.recipe} on {settings.device}: {counts}, "
         f"{trainer.model.num_parameters():,} parameters, seed {settings.seed}"
     )
     if resume:
@@ -144,13 +153,13 @@ def _position(trainer: Trainer) -> str:
 
 def _write_history(trainer: Trainer, folder: Path) -> None:
     content = {"settings": asdict(trainer.settings), "epochs": trainer.history}
-    checkpoint.write_atomically(folder / "history.json", json.dumps(content, indent=2).encode())
+    write_atomically(folder / "history.json", json.dumps(content, indent=2).encode())
 
 
 def _draw(report: Report, trainer: Trainer, folder: Path) -> None:
-    settings = trainer.settings
+    settings, recipe = trainer.settings, trainer.recipe
     title = f"{settings.recipe} on {settings.device}, {trainer.model.num_parameters():,} parameters"
-    if not curve.draw(folder / "curve.png", title, trainer.history):
+    if not curve.draw(folder / "curve.png", title, trainer.history, recipe.measure, recipe.unit):
         report.line(f"no curve.png, since Matplotlib is not installed: {EXTRA}")
 
 
@@ -161,6 +170,7 @@ def _explain(report: Report, trainer: Trainer, folder: Path) -> None:
 
 
 def _conclude(report: Report, trainer: Trainer, folder: Path) -> None:
-    last = trainer.history[-1]
-    report.line(f"final loss {last['loss']!r} ({last['loss'].hex()}), test accuracy {last['test_accuracy']:.2%}")
+    last, measure = trainer.history[-1], trainer.recipe.measure
+    tested = f"test {measure.name} {measure.text(last[f'test_{measure.name}']).strip()}"
+    report.line(f"final loss {last['loss']!r} ({last['loss'].hex()}), {tested}")
     report.line(f"kept in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

@@ -8,47 +8,10 @@ from typing import Any
 
 import needle
 from needle import Tensor
-from needle_nn.data import DataLoader
 from needle_nn.nn import checkpoint
-from needle_nn.train.recipes import Recipe, Split
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run was asked for. Kept in its checkpoints."""
-
-    recipe: str
-    device: str
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int
-    data: str | None = None
-
-
-@dataclass
-class Tally:
-    """Sums over the batches of a pass. Values stay on the device until the end, so that no batch waits."""
-
-    losses: list[Any] = field(default_factory=list)
-    right: list[Any] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.losses.append(loss.detach())
-        self.right.append((logits.detach().argmax(-1) == labels).sum())
-        self.sizes.append(labels.size)
-
-    def settle(self) -> None:
-        """Fetch what is still on the device."""
-        self.losses = [value.item() if isinstance(value, Tensor) else value for value in self.losses]
-        self.right = [value.item() if isinstance(value, Tensor) else value for value in self.right]
-
-    def results(self) -> tuple[float, float]:
-        """Mean loss and the share of right answers."""
-        self.settle()
-        n = sum(self.sizes)
-        return sum(loss * size for loss, size in zip(self.losses, self.sizes, strict=True)) / n, sum(self.right) / n
+from needle_nn.optim.clip import grad_norm
+from needle_nn.train.recipe import Recipe, Settings, Split
+from needle_nn.train.tally import Tally
 
 
 @dataclass
@@ -61,16 +24,17 @@ class Epoch:
 
 
 class Trainer:
-    """A run of a recipe. The state of the random generators belongs to it while it lasts."""
+    """A run of a recipe. The state of the random generators belongs to it while it lasts.
 
-    def __init__(self, recipe: Recipe, settings: Settings, split: Split) -> None:
+    With `norms`, the norm of the gradient is computed in each step; it is in any case where the recipe clips it.
+    """
+
+    def __init__(self, recipe: Recipe, settings: Settings, split: Split, *, norms: bool = False) -> None:
         needle.manual_seed(settings.seed)
         device = needle.device(settings.device)
-        train, test = split
-        self.recipe, self.settings = recipe, settings
-        self.loader = DataLoader(train, settings.batch_size, shuffle=True, device=device)
-        self.test = DataLoader(test, 500, device=device)
-        self.model = recipe.model(device)
+        self.recipe, self.settings, self.split, self.norms = recipe, settings, split, norms
+        self.loader, self.test = recipe.loaders(split, settings, device)
+        self.model = recipe.model(split[0], settings, device)
         self.optimizer = recipe.optimizer(self.model.parameters(), settings.lr)
         self.loss = recipe.loss()
         self.schedule = recipe.schedule(settings.lr, settings.epochs * len(self.loader))
@@ -101,6 +65,7 @@ class Trainer:
         """The epoch and its remaining batches, in the order that was drawn when it began."""
         if self.epoch is None:
             self.epoch = Epoch(checkpoint.random_state())
+            self.recipe.begin(self.model)
             return self.epoch, self.loader.batches()
         now = checkpoint.random_state()
         checkpoint.set_random_state(self.epoch.random)
@@ -115,25 +80,41 @@ class Trainer:
         loss: Tensor = self.loss(logits, y)
         self.optimizer.reset_grad()
         loss.backward()
+        if self.recipe.clip is not None:
+            tally.norms.append(self.optimizer.clip_grad_norm(self.recipe.clip))
+        elif self.norms:
+            tally.norms.append(grad_norm(self.optimizer.params))
         self.optimizer.step()
-        tally.add(loss, logits, y)
+        tally.rates.append(self.optimizer.lr)
+        tally.add(loss, logits, y, self.recipe.measure.counts)
         return loss
 
     def _finish(self, epoch: Epoch) -> None:
-        loss, accuracy = epoch.tally.results()
-        test_loss, test_accuracy = self.evaluate()
-        row = {"epoch": len(self.history) + 1, "loss": loss, "train_accuracy": accuracy}
-        self.history.append({**row, "test_loss": test_loss, "test_accuracy": test_accuracy, "seconds": epoch.seconds})
+        measure = self.recipe.measure
+        loss, right = epoch.tally.results()
+        test_loss, test_right = self.evaluate()
+        self.history.append(
+            {
+                "epoch": len(self.history) + 1,
+                "loss": loss,
+                f"train_{measure.name}": measure.of(loss, right),
+                "test_loss": test_loss,
+                f"test_{measure.name}": measure.of(test_loss, test_right),
+                "seconds": epoch.seconds,
+                "steps": epoch.tally.steps(),
+            }
+        )
         self.epoch = None
 
     def evaluate(self) -> tuple[float, float]:
-        """Mean loss and accuracy on the test data."""
+        """Mean loss on the test data, and the share of right answers."""
         self.model.eval()
+        self.recipe.begin(self.model)
         tally = Tally()
         with needle.no_grad():
-            for x, y in self.test:
+            for x, y in self.test.batches():
                 logits = self.model(x)
-                tally.add(self.loss(logits, y), logits, y)
+                tally.add(self.loss(logits, y), logits, y, self.recipe.measure.counts)
         return tally.results()
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,80 @@
+"""The functions that layers are made of: activations, dropout, embedding, attention. Compositions of ops."""
+
+from math import pi, sqrt
+
+import numpy as np
+
+from needle import init
+from needle.errors import ArgumentError, ShapeError
+from needle.functions import as_tensor
+from needle.random import Generator
+from needle.tensor import Tensor, TensorLike
+
+
+def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
+    """x * P(N(0, 1) <= x) (Hendrycks and Gimpel, 2016), by erf; or by the approximation "tanh"."""
+    y = as_tensor(x)
+    if approximate == "none":
+        return y * ((y * sqrt(0.5)).erf() + 1.0) * 0.5
+    if approximate != "tanh":
+        raise ArgumentError(f"gelu: the approximation is 'none' or 'tanh', not {approximate!r}")
+    return y * (((y + y * y * y * 0.044715) * sqrt(2 / pi)).tanh() + 1.0) * 0.5
+
+
+def silu(x: TensorLike) -> Tensor:
+    """x * sigmoid(x)."""
+    y = as_tensor(x)
+    return y * y.sigmoid()
+
+
+def softplus(x: TensorLike) -> Tensor:
+    """log(1 + exp(x)) without overflow."""
+    y = as_tensor(x)
+    return y.maximum(0.0) + (-y.abs()).exp().log1p()  # maximum, not relu: its gradient at 0 is a half, as it should be
+
+
+def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
+    """Each element 0 with probability p, the others divided by 1 - p (Srivastava et al., 2014)."""
+    y = as_tensor(x)
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"dropout: a probability is from 0 to 1, not {p}")
+    if not training or p == 0:
+        return y
+    kept = init.randb(*y.shape, p=1 - p, device=y.device, dtype=y.dtype, generator=generator)
+    return y * (kept * (1 / (1 - p))) if p < 1 else y * 0.0
+
+
+def embedding(ids: TensorLike, weight: Tensor) -> Tensor:
+    """weight[ids]: ids (...) of any number type, weight (n, d) -> (..., d). Ids out of range raise on the host."""
+    index = ids if isinstance(ids, Tensor) else Tensor(ids, device=weight.device)
+    index = index if index.dtype.category == "int" else index.astype("int32")
+    return weight.gather(index.reshape(-1, 1), 0).reshape(*index.shape, weight.shape[1])
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None,
+) -> Tensor:  # fmt: skip
+    """softmax(q @ k.mT * scale) @ v: (..., T, D), (..., S, D), (..., S, E) -> (..., T, E); scale 1 / sqrt(D).
+
+    `attn_mask` (T, S), or broadcasting to (..., T, S), is true where a row may look, or is added to the scores.
+    """
+    if attn_mask is None and dropout_p == 0:
+        return query.attention(key, value, is_causal, scale)
+    return dropout(attention_weights(query, key, attn_mask, is_causal, scale), dropout_p) @ value
+
+
+def attention_weights(
+    query: Tensor, key: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, scale: float | None = None
+) -> Tensor:
+    """softmax(q @ k.mT * scale), (..., T, S): what each row looks at."""
+    if query.shape[-1] != key.shape[-1]:
+        raise ShapeError(f"attention: q and k share D: q is {query.shape}, k is {key.shape}")
+    scores = (query @ key.mT) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        scores = query.like(np.tri(*scores.shape[-2:], dtype=bool)).where(scores, float("-inf"))
+    if attn_mask is not None and attn_mask.dtype == "bool":
+        scores = attn_mask.where(scores, float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return scores.softmax(-1)

@@ -1,0 +1,237 @@
+"""The functions of Tensor: reductions, movement, products, elements by index. Each method is one line onto an op."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from needle.dtype import DType
+from needle.errors import ShapeError
+from needle.fused import FusedFunctions
+from needle.indexing import Step, is_whole
+from needle.kinds import Binary
+from needle.ndarray import NDArray
+from needle.op import Op
+from needle.operators import Operators
+from needle.ops.indexing import Gather, Scatter, ScatterAdd
+from needle.ops.matmul import Linear, MatMul
+from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
+from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
+from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
+from needle.result_types import binary_types
+from needle.shape import Axes, Shape, broadcast_shapes, normalize_axes, normalize_axis, resolve_reshape
+from needle.views import shape_argument, squeezed_shape
+
+T = TypeVar("T", bound="TensorFunctions")
+
+
+class TensorFunctions(FusedFunctions, Operators):
+    """The methods of Tensor that are ops, or short compositions of them."""
+
+    __slots__ = ()
+    array: NDArray
+
+    @abstractmethod
+    def astype(self, dtype: Any) -> Self:
+        """Converted to another element type."""
+
+    @abstractmethod
+    def like(self, value: Any) -> Self:
+        """A number or array as a Tensor that can meet this one."""
+
+    @property
+    def shape(self) -> Shape:
+        return self.array.layout.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.array.layout.shape)
+
+    @property
+    def size(self) -> int:
+        return self.array.layout.size
+
+    # Reductions: over some axes, or all.
+
+    def sum(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        """The sum; ints and bools in int64 (int32 where the device has none)."""
+        return self._apply(Summation(self._axes(axes, "sum"), keepdims))
+
+    def prod(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        return self._apply(Product(self._axes(axes, "prod"), keepdims))
+
+    def max(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        return self._apply(Max(self._axes(axes, "max"), keepdims))
+
+    def min(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        return self._apply(Min(self._axes(axes, "min"), keepdims))
+
+    def any(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        return self._apply(AnyTrue(self._axes(axes, "any"), keepdims))
+
+    def all(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        return self._apply(AllTrue(self._axes(axes, "all"), keepdims))
+
+    def mean(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        """The sum over the count; ints give float32."""
+        x = self if self.dtype.is_float else self.astype("float32")
+        total = x.sum(axes, keepdims)
+        return total * (total.size / self.size) if self.size else total * float("nan")
+
+    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Self:
+        """The mean of squared distances from the mean, over n - correction."""
+        deviation = self - self.mean(axes, keepdims=True)
+        total = deviation.square().sum(axes, keepdims)
+        n = self.size / max(total.size, 1) - correction
+        return total * (1.0 / n if n > 0 else float("nan"))
+
+    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Self:
+        return self.var(axes, keepdims, correction).sqrt()
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Self:
+        """The position of the first largest element along an axis, or in row-major order of all."""
+        return self._apply(ArgMax(axis if axis is None else normalize_axis(axis, self.ndim, "argmax"), keepdims))
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Self:
+        return self._apply(ArgMin(axis if axis is None else normalize_axis(axis, self.ndim, "argmin"), keepdims))
+
+    def cumsum(self, axis: int) -> Self:
+        return self._apply(CumSum(normalize_axis(axis, self.ndim, "cumsum")))
+
+    def logsumexp(self, axes: Axes = None, keepdims: bool = False) -> Self:
+        """log(sum(exp(self))) without overflow."""
+        return self._apply(LogSumExp(self._axes(axes, "logsumexp"), keepdims))
+
+    def softmax(self, axis: int = -1) -> Self:
+        return self._along(Softmax(), axis, "softmax")
+
+    def log_softmax(self, axis: int = -1) -> Self:
+        return self._along(LogSoftmax(), axis, "log_softmax")
+
+    def _along(self, op: Op, axis: int, name: str) -> Self:
+        """Apply an op of the last axis to another one."""
+        x = self if self.dtype.is_float else self.astype("float32")
+        at, last = normalize_axis(axis, self.ndim, name), self.ndim - 1
+        if at == last:
+            return x._apply(op)
+        swapped = tuple(last if a == at else at if a == last else a for a in range(self.ndim))
+        return x.permute(swapped)._apply(op).permute(swapped)
+
+    def _axes(self, axes: Axes, op: str) -> Shape:
+        return normalize_axes(axes, len(self.array.layout.shape), op)
+
+    # Movement.
+
+    def reshape(self, *shape: Any) -> Self:
+        """The same elements in row-major order; one size may be -1."""
+        return self._apply(Reshape(resolve_reshape(self.shape, shape_argument(shape))))
+
+    def permute(self, *axes: Any) -> Self:
+        """Axis `axes[i]` becomes axis i."""
+        return self._apply(Permute(tuple(normalize_axis(a, self.ndim, "permute") for a in shape_argument(axes))))
+
+    @property
+    def T(self) -> Self:
+        return self.permute(tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Self:
+        """The last two axes swapped."""
+        if self.ndim < 2:
+            raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
+        return self.permute((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def transpose(self, axes: tuple[int, int] | None = None) -> Self:
+        """Two axes swapped, by default the last two."""
+        one, other = axes if axes is not None else (-2, -1)
+        i, j = normalize_axis(one, self.ndim, "transpose"), normalize_axis(other, self.ndim, "transpose")
+        return self.permute(tuple(j if a == i else i if a == j else a for a in range(self.ndim)))
+
+    def broadcast_to(self, *shape: Any) -> Self:
+        """Axes of size 1, and new leading axes, repeated without a copy."""
+        return self._apply(BroadcastTo(shape_argument(shape)))
+
+    def flip(self, axes: Axes = None) -> Self:
+        return self._apply(Flip(self._axes(axes, "flip")))
+
+    def squeeze(self, axes: Axes = None) -> Self:
+        return self.reshape(squeezed_shape(self.shape, axes))
+
+    def expand_dims(self, axis: int) -> Self:
+        at = normalize_axis(axis, self.ndim + 1, "expand_dims")
+        return self.reshape((*self.shape[:at], 1, *self.shape[at:]))
+
+    def sliced(self, steps: tuple[Step, ...]) -> Self:
+        """The view of parsed steps, see `indexing.py`."""
+        return self if is_whole(steps, self.shape) else self._apply(Slice(steps))
+
+    def embedded(self, steps: tuple[Step, ...], shape: Shape) -> Self:
+        return self._apply(Embed(steps, shape))
+
+    def concatenated(self, others: Sequence[Self], axis: int) -> Self:
+        return self._apply(Concatenate(axis), *others)
+
+    # Matrix products, and elements by index.
+
+    def matmul(self, other: Self) -> Self:
+        """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
+        a, b = _promoted(self, other)
+        if a.ndim == 0 or b.ndim == 0:
+            raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
+        if a.ndim == 1 or b.ndim == 1:
+            wide = (a.expand_dims(0) if a.ndim == 1 else a).matmul(b.expand_dims(1) if b.ndim == 1 else b)
+            gone = (() if a.ndim > 1 else (wide.ndim - 2,)) + (() if b.ndim > 1 else (wide.ndim - 1,))
+            return wide.squeeze(gone)
+        if a.shape[:-2] != b.shape[:-2] and b.ndim != 2:
+            batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+            a, b = broadcast(a, batch + a.shape[-2:]), broadcast(b, batch + b.shape[-2:])
+        return a._apply(MatMul(), b)
+
+    def linear(self, weight: Self, bias: Self, relu: bool = False) -> Self:
+        """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
+        return self._apply(Linear(relu), weight, bias)
+
+    def gather(self, index: Self, axis: int) -> Self:
+        """self[..., index[...], ...] along an axis; the other axes of index are self's, or 1."""
+        return self._apply(Gather(normalize_axis(axis, self.ndim, "gather")), index)
+
+    def scattered(self, index: Self, axis: int, size: int) -> Self:
+        return self._apply(Scatter(axis, size), index)
+
+    def scatter_add(self, index: Self, source: Self, axis: int) -> Self:
+        """self, to which source is added at the index along an axis; repeated indices add up."""
+        return self._apply(ScatterAdd(normalize_axis(axis, self.ndim, "scatter_add")), index, source)
+
+    def cross_entropy(self, labels: Self) -> Self:
+        """The mean of logsumexp(row) - row[label]: self (rows, classes), labels (rows,)."""
+        return self._apply(CrossEntropy(), labels if labels.dtype.category == "int" else labels.astype("int32"))
+
+    # Gradient rules that have a kernel on NDArrays, as compositions.
+
+    def softmax_grad(self, y: Any) -> Any:
+        return y * (self - (self * y).sum(-1, keepdims=True))
+
+    def log_softmax_grad(self, y: Any) -> Any:
+        return self - y.exp() * self.sum(-1, keepdims=True)
+
+    def cross_entropy_grad(self, logits: Any, labels: Any) -> Any:
+        classes = logits.like(np.arange(logits.shape[1], dtype=str(labels.dtype)))
+        hit = labels.reshape(-1, 1).equal(classes).astype(logits.dtype)
+        return self.reshape(-1, 1) * (logits.softmax() - hit)
+
+
+def _promoted(a: T, b: T) -> tuple[T, T]:
+    if a.dtype is b.dtype:
+        return a, b
+    dtype, _ = binary_types(Binary.ADD, a.dtype, b.dtype)
+    return a.astype(dtype), b.astype(dtype)
+
+
+def broadcast(x: T, shape: Shape) -> T:
+    """The tensor stretched to a shape by an op, itself where it has that shape."""
+    return x if x.array.layout.shape == shape else x._apply(BroadcastTo(shape))
