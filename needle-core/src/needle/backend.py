@@ -156,7 +156,8 @@ class Backend(ABC):
         _missing("matmul")
 
     def linear(self, dst: View, a: View, b: View, bias: View, transpose_b: bool, activation: Unary | None) -> None:
-        """dst (m, n) = activation(a (m, k) @ b (k, n) + bias (n,)); b is stored (n, k) if transpose_b."""
+        """dst (m, n) = activation(a (m, k) @ b (k, n) + bias (n,)); b is stored (n, k) if transpose_b. If strided, the
+        rows of a and b may lie further apart than their width; bias is always contiguous."""
         _missing("linear")
 
     def gather(self, dst: View, x: View, index: View) -> None:

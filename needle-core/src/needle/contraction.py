@@ -62,7 +62,7 @@ class Contractions(Views):
             out.viewed(Layout.compact((m, n))),
             a.viewed(Layout((m, k), (k, 1), a.layout.offset)) if len(a.layout.shape) != 2 else a,
             weight.contiguous() if stored is None else weight.viewed(stored),
-            bias.reshape(n),
+            bias.reshape(n).contiguous(),
             transposed,
             activation,
         )

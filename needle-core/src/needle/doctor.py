@@ -86,7 +86,7 @@ def examine() -> Report:
 def _packages() -> dict[str, str]:
     found = {"needle-core": needle.__version__}
     for distribution in distributions():
-        name = distribution.metadata.get("Name") or ""
+        name = distribution.name or ""  # a damaged one has none
         if name in ("numpy", "pluggy") or name.startswith("needle-"):
             found.setdefault(name, distribution.version)
     return dict(sorted(found.items()))

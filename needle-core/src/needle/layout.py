@@ -91,6 +91,8 @@ class Layout:
 
     def overlaps_itself(self) -> bool:
         """Whether two indices may share an element: such a view must not be written."""
+        if self.size == 0:
+            return False
         steps = sorted((abs(s), n) for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
         reach = 0
         for stride, n in steps:

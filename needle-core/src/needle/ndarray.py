@@ -12,7 +12,17 @@ from needle import dispatch
 from needle.contraction import Contractions
 from needle.convolution import Convolutions
 from needle.device import Device
-from needle.dtype import CATEGORY, DType, as_dtype, bfloat16, bfloat16_from_float32, check_scalar, numpy_dtype, promote
+from needle.dtype import (
+    CATEGORY,
+    DType,
+    as_dtype,
+    bfloat16,
+    bfloat16_from_float32,
+    check_scalar,
+    int64,
+    numpy_dtype,
+    promote,
+)
 from needle.errors import DeviceError, DTypeError, ShapeError
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
@@ -158,6 +168,8 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
             return self._permuted(order[0])._scalar(kind, scalar, swapped)._permuted(order[1])
         compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
+        if compute is int64 is not self.dtype:  # a bool meets an int
+            return self.astype(dispatch.index_dtype(self.device))._scalar(kind, scalar, swapped)
         if compute.category == "int":
             check_scalar(kind.op, scalar, compute)
         x = self if compute is self.dtype else self.astype(compute)

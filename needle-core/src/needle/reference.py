@@ -14,6 +14,7 @@ from needle import philox
 from needle.backend import Backend, BackendInfo, ConformanceProfile, Probe, View, hookimpl
 from needle.dtype import (
     DTYPES,
+    DType,
     bfloat16,
     bfloat16_from_float32,
     bool_,
@@ -60,10 +61,11 @@ def read(view: View) -> Array:
 
 
 def write(dst: View, values: Any) -> None:
-    """Store results, rounded to dst's dtype."""
+    """Store results, rounded to dst's dtype; those of one element everywhere."""
+    values = np.asarray(values)
     if dst.dtype is bfloat16:
-        values = bfloat16_from_float32(np.asarray(values, np.float32))
-    np.copyto(elements(dst), np.reshape(values, dst.shape), casting="unsafe")
+        values = bfloat16_from_float32(values)
+    np.copyto(elements(dst), values.reshape(() if values.size == 1 else dst.shape), casting="unsafe")
 
 
 def _erf(x: Array) -> Array:
@@ -88,7 +90,7 @@ def _shift(shift: Callable[..., Array]) -> Callable[[Array, Array], Array]:
 
     def f(a: Array, b: Array) -> Array:
         width = 8 * a.dtype.itemsize
-        out = np.right_shift(a, width - 1) if shift is np.right_shift else np.zeros_like(a)
+        out = np.where(a < 0, -1, 0).astype(a.dtype) if shift is np.right_shift else np.zeros_like(a)
         inside = (b >= 0) & (b < width)
         return np.where(inside, shift(a, np.where(inside, b, 0)), out)
 
@@ -207,7 +209,7 @@ class NumpyBackend(Backend):
     def binary_scalar(self, kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None:
         values = read(x)
         with np.errstate(all="ignore"):
-            other = np.asarray(scalar).astype(values.dtype)
+            other = _rounded(scalar, x.dtype).astype(values.dtype)
             write(dst, BINARY[kind](other, values) if swapped else BINARY[kind](values, other))
 
     def where(self, dst: View, condition: View, a: View, b: View) -> None:
@@ -313,6 +315,13 @@ class NumpyBackend(Backend):
     def random(self, kind: Random, dst: View, seed: int, offset: int) -> None:
         draw = {Random.BITS: philox.bits, Random.UNIFORM: philox.uniform, Random.NORMAL: philox.normal}[kind]
         write(dst, draw(seed, offset, dst.layout.size))
+
+
+def _rounded(scalar: float | int | bool, dtype: DType) -> Array:
+    """The scalar as an element of a dtype."""
+    if dtype is bfloat16:
+        return float32_from_bfloat16(bfloat16_from_float32(np.asarray(scalar, np.float32)))
+    return np.asarray(scalar).astype(numpy_dtype(dtype))
 
 
 def _of(values: Array, scalar: float) -> Any:

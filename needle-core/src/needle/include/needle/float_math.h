@@ -153,7 +153,7 @@ NEEDLE_HD float sigmoid_poly(float x) {
   const float sum = 1.0f + e;
   const float lost = e - (sum - 1.0f);
   const float y = (x < 0.0f ? e : 1.0f) / sum;
-  const float inverse = x < 0.0f ? 1.0f - y : y;
+  const float inverse = y < 0.5f ? 1.0f - y : y;  // 1 / sum; a second test of x would make compilers divide twice
   return x != x ? x : y - y * (lost * inverse);
 }
 

@@ -8,6 +8,7 @@
 
 #include "compiler.h"
 #include "float_math.h"
+#include "types.h"
 
 namespace needle {
 
@@ -86,335 +87,157 @@ enum class Random : int32_t {
 
 NEEDLE_BEGIN
 
-// Facts about types, without <type_traits>, which Metal and NVRTC lack.
-template <bool value>
-struct Bool {};
-
-template <class T>
-struct Facts {  // an integer
-  static constexpr bool is_float = false;
-};
-template <>
-struct Facts<float> {
-  static constexpr bool is_float = true;
-};
-#if defined(NEEDLE_HAS_DOUBLE)
-template <>
-struct Facts<double> {
-  static constexpr bool is_float = true;
-};
-#endif
-
-template <class T>
-struct UnsignedOf {  // floats stand for themselves, so that wrapping arithmetic is one template
-  using type = T;
-};
-template <>
-struct UnsignedOf<int32_t> {
-  using type = uint32_t;
-};
-template <>
-struct UnsignedOf<int64_t> {
-  using type = uint64_t;
-};
-template <class T>
-using unsigned_of = typename UnsignedOf<T>::type;
-
-// The types that a functor computes in: its `domain`.
-struct Numbers {
-  template <class T>
-  using accepts = Bool<true>;
-};
-struct Floats {
-  template <class T>
-  using accepts = Bool<Facts<T>::is_float>;
-};
-struct Integers {  // and bool
-  template <class T>
-  using accepts = Bool<!Facts<T>::is_float>;
-};
-
-// What `+`, `-` and `*` mean for floats, and for integers with wrap-around.
-template <class T>
-NEEDLE_HD T wrap_add(T a, T b) {
-  return static_cast<T>(static_cast<unsigned_of<T>>(a) + static_cast<unsigned_of<T>>(b));
-}
-template <class T>
-NEEDLE_HD T wrap_sub(T a, T b) {
-  return static_cast<T>(static_cast<unsigned_of<T>>(a) - static_cast<unsigned_of<T>>(b));
-}
-template <class T>
-NEEDLE_HD T wrap_mul(T a, T b) {
-  return static_cast<T>(static_cast<unsigned_of<T>>(a) * static_cast<unsigned_of<T>>(b));
-}
-
 // Unary.
 
-struct Neg {
-  using domain = Numbers;
+struct Neg : Numbers {
   NEEDLE_HD float operator()(float x) const { return -x; }
 #if defined(NEEDLE_HAS_DOUBLE)
   NEEDLE_HD double operator()(double x) const { return -x; }
 #endif
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return wrap_sub(T(0), x);
-  }
+  template <class T> NEEDLE_HD T operator()(T x) const { return wrap_sub(T(0), x); }
 };
 
-struct Abs {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
+struct Abs : Numbers {
+  template <class T> NEEDLE_HD T operator()(T x) const {
     return x > T(0) ? x : x == T(0) ? T(0) : Neg()(x);  // -0 becomes 0, NaN stays
   }
 };
 
-struct Square {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return wrap_mul(x, x);
-  }
+struct Square : Numbers {
+  template <class T> NEEDLE_HD T operator()(T x) const { return wrap_mul(x, x); }
 };
 
-struct Sign {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
+struct Sign : Numbers {
+  template <class T> NEEDLE_HD T operator()(T x) const {
     return x > T(0) ? T(1) : x < T(0) ? T(-1) : x == T(0) ? T(0) : x;
   }
 };
 
-struct Relu {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return x < T(0) ? T(0) : x;
-  }
+struct Relu : Numbers {
+  template <class T> NEEDLE_HD T operator()(T x) const { return x < T(0) ? T(0) : x; }
 };
 
-struct Exp {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::exp(x);
-  }
+struct Exp : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::exp(x); }
 };
 
-struct Expm1 {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::expm1(x);
-  }
+struct Expm1 : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::expm1(x); }
 };
 
-struct Log {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::log(x);
-  }
+struct Log : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::log(x); }
 };
 
-struct Log1p {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::log1p(x);
-  }
+struct Log1p : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::log1p(x); }
 };
 
-struct Sqrt {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::sqrt(x);
-  }
+struct Sqrt : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::sqrt(x); }
 };
 
-struct Rsqrt {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return T(1) / math::sqrt(x);
-  }
+struct Rsqrt : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return T(1) / math::sqrt(x); }
 };
 
-struct Reciprocal {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return T(1) / x;
-  }
+struct Reciprocal : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return T(1) / x; }
 };
 
 // On the host, sine and cosine of large floats need a longer reduction than vector code affords: `hard` says where,
 // and `slow` does it. A loop over any functor that has these two looks for hard elements first.
-struct Sin {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::sin(x);
-  }
+struct Sin : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::sin(x); }
 #if defined(NEEDLE_HOST)
   static bool hard(float x) { return !(math::abs_float(x) <= math::kSincosLimit); }
   static float slow(float x) { return static_cast<float>(math::sin(static_cast<double>(x))); }
 #endif
 };
 
-struct Cos {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::cos(x);
-  }
+struct Cos : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::cos(x); }
 #if defined(NEEDLE_HOST)
   static bool hard(float x) { return !(math::abs_float(x) <= math::kSincosLimit); }
   static float slow(float x) { return static_cast<float>(math::cos(static_cast<double>(x))); }
 #endif
 };
 
-struct Tanh {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::tanh(x);
-  }
+struct Tanh : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::tanh(x); }
 };
 
-struct Sigmoid {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::sigmoid(x);
-  }
+struct Sigmoid : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::sigmoid(x); }
 };
 
-struct Erf {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::erf(x);
-  }
+struct Erf : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::erf(x); }
 };
 
-struct Floor {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::floor(x);
-  }
+struct Floor : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::floor(x); }
 };
 
-struct Ceil {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::ceil(x);
-  }
+struct Ceil : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::ceil(x); }
 };
 
-struct Round {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::round_even(x);
-  }
+struct Round : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::round_even(x); }
 };
 
-struct Trunc {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return math::trunc(x);
-  }
+struct Trunc : Floats {
+  template <class T> NEEDLE_HD T operator()(T x) const { return math::trunc(x); }
 };
 
-struct LogicalNot {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD bool operator()(T x) const {
-    return x == T(0);
-  }
+struct LogicalNot : Integers {
+  template <class T> NEEDLE_HD bool operator()(T x) const { return x == T(0); }
 };
 
-struct BitwiseNot {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T x) const {
-    return ~x;
-  }
+struct BitwiseNot : Integers {
+  template <class T> NEEDLE_HD T operator()(T x) const { return ~x; }
 };
 
-struct Isnan {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD bool operator()(T x) const {
-    return x != x;
-  }
+struct Isnan : Floats {
+  template <class T> NEEDLE_HD bool operator()(T x) const { return x != x; }
 };
 
-struct Isinf {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD bool operator()(T x) const {
+struct Isinf : Floats {
+  template <class T> NEEDLE_HD bool operator()(T x) const {
     return (x == T(NEEDLE_INFINITY)) | (x == T(-NEEDLE_INFINITY));
   }
 };
 
-struct Isfinite {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD bool operator()(T x) const {
-    return x - x == T(0);
-  }
+struct Isfinite : Floats {
+  template <class T> NEEDLE_HD bool operator()(T x) const { return x - x == T(0); }
 };
 
 // Binary.
 
-struct Add {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return wrap_add(a, b);
-  }
+struct Add : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return wrap_add(a, b); }
 };
 
-struct Sub {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return wrap_sub(a, b);
-  }
+struct Sub : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return wrap_sub(a, b); }
 };
 
-struct Mul {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return wrap_mul(a, b);
-  }
+struct Mul : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return wrap_mul(a, b); }
 };
 
-struct Div {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return a / b;
-  }
+struct Div : Floats {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a / b; }
 };
 
-struct Pow {
-  using domain = Numbers;
+struct Pow : Numbers {
   NEEDLE_HD float operator()(float a, float b) const { return math::pow(a, b); }
 #if defined(NEEDLE_HAS_DOUBLE)
   NEEDLE_HD double operator()(double a, double b) const { return math::pow(a, b); }
 #endif
   // By repeated squaring. Of the negative powers only those of 1 and -1 are integers; the others give 0.
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const {
     if (b < 0) return a == T(1) ? T(1) : a != T(-1) ? T(0) : (b & T(1)) != 0 ? T(-1) : T(1);
     T power = T(1);
     for (; b != 0; b >>= 1) {
@@ -425,28 +248,18 @@ struct Pow {
   }
 };
 
-// `a != a` is NaN, which wins from either side. `|` and not `||`, so that vector types compute this too.
-struct Maximum {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return ((a > b) | (a != a)) ? a : b;
-  }
+// NaN, which is not itself, wins from either side. Compilers' vector types compute this as it stands.
+struct Maximum : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a > b ? a : (a != a ? a : b); }
 };
 
-struct Minimum {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return ((a < b) | (a != a)) ? a : b;
-  }
+struct Minimum : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a < b ? a : (a != a ? a : b); }
 };
 
 // The remainder has the divisor's sign, as in Python; by 0 it is NaN, for integers 0.
-struct Remainder {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T of_floats(T a, T b) const {
+struct Remainder : Numbers {
+  template <class T> NEEDLE_HD T of_floats(T a, T b) const {
     const T r = math::fmod(a, b);
     if (r != T(0)) return (r < T(0)) != (b < T(0)) ? r + b : r;
     return b < T(0) ? -T(0) : T(0);
@@ -455,8 +268,7 @@ struct Remainder {
 #if defined(NEEDLE_HAS_DOUBLE)
   NEEDLE_HD double operator()(double a, double b) const { return of_floats(a, b); }
 #endif
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const {
     if (b == T(0) || b == T(-1)) return T(0);  // the smallest number by -1 would trap
     const T r = a % b;
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
@@ -464,10 +276,8 @@ struct Remainder {
 };
 
 // Rounded to minus infinity, so that a == b * floor_divide(a, b) + remainder(a, b); integers by 0 give 0.
-struct FloorDivide {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T of_floats(T a, T b) const {
+struct FloorDivide : Numbers {
+  template <class T> NEEDLE_HD T of_floats(T a, T b) const {
     if (b == T(0)) return a / b;
     const T r = math::fmod(a, b);
     T quotient = (a - r) / b;
@@ -479,8 +289,7 @@ struct FloorDivide {
 #if defined(NEEDLE_HAS_DOUBLE)
   NEEDLE_HD double operator()(double a, double b) const { return of_floats(a, b); }
 #endif
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const {
     if (b == T(0)) return T(0);
     if (b == T(-1)) return wrap_sub(T(0), a);
     const T quotient = a / b;
@@ -488,132 +297,73 @@ struct FloorDivide {
   }
 };
 
-struct Atan2 {
-  using domain = Floats;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return math::atan2(a, b);
-  }
+struct Atan2 : Floats {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return math::atan2(a, b); }
 };
 
-struct ReluGrad {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return b > T(0) ? a : T(0);
-  }
+struct ReluGrad : Numbers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return b > T(0) ? a : T(0); }
 };
 
-struct Equal {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a == b;
-  }
+struct Equal : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a == b; }
 };
 
-struct NotEqual {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a != b;
-  }
+struct NotEqual : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a != b; }
 };
 
-struct Less {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a < b;
-  }
+struct Less : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a < b; }
 };
 
-struct LessEqual {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a <= b;
-  }
+struct LessEqual : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a <= b; }
 };
 
-struct Greater {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a > b;
-  }
+struct Greater : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a > b; }
 };
 
-struct GreaterEqual {
-  using domain = Numbers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return a >= b;
-  }
+struct GreaterEqual : Numbers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return a >= b; }
 };
 
-struct LogicalAnd {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return (a != T(0)) & (b != T(0));
-  }
+struct LogicalAnd : Integers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return (a != T(0)) & (b != T(0)); }
 };
 
-struct LogicalOr {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return (a != T(0)) | (b != T(0));
-  }
+struct LogicalOr : Integers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return (a != T(0)) | (b != T(0)); }
 };
 
-struct LogicalXor {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD bool operator()(T a, T b) const {
-    return (a != T(0)) != (b != T(0));
-  }
+struct LogicalXor : Integers {
+  template <class T> NEEDLE_HD bool operator()(T a, T b) const { return (a != T(0)) != (b != T(0)); }
 };
 
-struct BitwiseAnd {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return a & b;
-  }
+struct BitwiseAnd : Integers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a & b; }
 };
 
-struct BitwiseOr {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return a | b;
-  }
+struct BitwiseOr : Integers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a | b; }
 };
 
-struct BitwiseXor {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
-    return a ^ b;
-  }
+struct BitwiseXor : Integers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const { return a ^ b; }
 };
 
-// Shifts by the width or more, or by a negative number, move every bit out: 0, or -1 for a negative number to the right.
-struct ShiftLeft {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
+// Shifts by the width or more, or by a negative number, move every bit out: 0, or -1 for a negative number to the
+// right.
+struct ShiftLeft : Integers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const {
     const unsigned_of<T> width = 8 * sizeof(T), n = static_cast<unsigned_of<T>>(b);
     return n < width ? static_cast<T>(static_cast<unsigned_of<T>>(a) << n) : T(0);
   }
 };
 
-struct ShiftRight {
-  using domain = Integers;
-  template <class T>
-  NEEDLE_HD T operator()(T a, T b) const {
+struct ShiftRight : Integers {
+  template <class T> NEEDLE_HD T operator()(T a, T b) const {
     const unsigned_of<T> last = 8 * sizeof(T) - 1, n = static_cast<unsigned_of<T>>(b);
     return a >> static_cast<T>(n < last ? n : last);
   }
@@ -622,78 +372,35 @@ struct ShiftRight {
 // Reductions: how two partial results combine; what nothing reduces to is `identity`, the smallest or largest number
 // of the type for the maximum and the minimum.
 
-template <class T>
-struct Extremes;
-template <>
-struct Extremes<float> {
-  static NEEDLE_HD float lowest() { return -NEEDLE_INFINITY; }
-  static NEEDLE_HD float highest() { return NEEDLE_INFINITY; }
-};
-#if defined(NEEDLE_HAS_DOUBLE)
-template <>
-struct Extremes<double> {
-  static NEEDLE_HD double lowest() { return -NEEDLE_INFINITY; }
-  static NEEDLE_HD double highest() { return NEEDLE_INFINITY; }
-};
-#endif
-template <>
-struct Extremes<int32_t> {
-  static NEEDLE_HD int32_t lowest() { return static_cast<int32_t>(0x80000000u); }
-  static NEEDLE_HD int32_t highest() { return 0x7FFFFFFF; }
-};
-template <>
-struct Extremes<int64_t> {
-  static NEEDLE_HD int64_t lowest() { return static_cast<int64_t>(1ull << 63); }
-  static NEEDLE_HD int64_t highest() { return static_cast<int64_t>(~(1ull << 63)); }
-};
-
 struct Sum : Add {
-  template <class T>
-  static NEEDLE_HD T identity() {
-    return T(0);
-  }
+  template <class T> static NEEDLE_HD T identity() { return T(0); }
 };
 
 struct Prod : Mul {
-  template <class T>
-  static NEEDLE_HD T identity() {
-    return T(1);
-  }
+  template <class T> static NEEDLE_HD T identity() { return T(1); }
 };
 
 struct Max : Maximum {
-  template <class T>
-  static NEEDLE_HD T identity() {
-    return Extremes<T>::lowest();
-  }
+  template <class T> static NEEDLE_HD T identity() { return Extremes<T>::lowest(); }
 };
 
 struct Min : Minimum {
-  template <class T>
-  static NEEDLE_HD T identity() {
-    return Extremes<T>::highest();
-  }
+  template <class T> static NEEDLE_HD T identity() { return Extremes<T>::highest(); }
 };
 
 // dispatch<T>(kind, visit) calls visit(F()) with the functor of the kind and returns true,
 // or returns false if that functor does not compute in T.
 
-template <class F, class Visitor>
-NEEDLE_HD bool visit_if(Bool<true>, F functor, Visitor visit) {
+template <class F, class Visitor> NEEDLE_HD bool visit_if(Bool<true>, F functor, Visitor visit) {
   visit(functor);
   return true;
 }
-template <class F, class Visitor>
-NEEDLE_HD bool visit_if(Bool<false>, F, Visitor) {
-  return false;
-}
-template <class T, class F, class Visitor>
-NEEDLE_HD bool visit_in(F functor, Visitor visit) {
-  return visit_if(typename F::domain::template accepts<T>(), functor, visit);
+template <class F, class Visitor> NEEDLE_HD bool visit_if(Bool<false>, F, Visitor) { return false; }
+template <class T, class F, class Visitor> NEEDLE_HD bool visit_in(F functor, Visitor visit) {
+  return visit_if(typename F::template accepts<T>(), functor, visit);
 }
 
-template <class T, class Visitor>
-NEEDLE_HD bool dispatch(Unary kind, Visitor visit) {
+template <class T, class Visitor> NEEDLE_HD bool dispatch(Unary kind, Visitor visit) {
   switch (kind) {
     case Unary::kNeg: return visit_in<T>(Neg(), visit);
     case Unary::kAbs: return visit_in<T>(Abs(), visit);
@@ -725,8 +432,7 @@ NEEDLE_HD bool dispatch(Unary kind, Visitor visit) {
   return false;
 }
 
-template <class T, class Visitor>
-NEEDLE_HD bool dispatch(Binary kind, Visitor visit) {
+template <class T, class Visitor> NEEDLE_HD bool dispatch(Binary kind, Visitor visit) {
   switch (kind) {
     case Binary::kAdd: return visit_in<T>(Add(), visit);
     case Binary::kSub: return visit_in<T>(Sub(), visit);
@@ -757,8 +463,7 @@ NEEDLE_HD bool dispatch(Binary kind, Visitor visit) {
   return false;
 }
 
-template <class T, class Visitor>
-NEEDLE_HD bool dispatch(Reduce kind, Visitor visit) {
+template <class T, class Visitor> NEEDLE_HD bool dispatch(Reduce kind, Visitor visit) {
   switch (kind) {
     case Reduce::kSum: return visit_in<T>(Sum(), visit);
     case Reduce::kProd: return visit_in<T>(Prod(), visit);

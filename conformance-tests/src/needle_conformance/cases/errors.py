@@ -1,0 +1,86 @@
+"""What functions say of operands that they cannot take: the text begins the error's one line."""
+
+import numpy as np
+
+import needle as ndl
+from needle.errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from needle_conformance.case import Fails
+
+SHAPES = [
+    Fails(ndl.add, [(64, 128), (64, 10)], ShapeError,
+          "add: cannot broadcast (64, 128) with (64, 10): 128 and 10 differ and neither is 1"),
+    Fails(ndl.where, [(3,), (3,), (2,)], ShapeError, "where: cannot broadcast (3,) with (3,) with (2,): 3 and 2"),
+    Fails(ndl.matmul, [(64, 128), (256, 10)], ShapeError, "matmul: inner sizes differ, 128 != 256: a is (64, 128)"),
+    Fails(ndl.matmul, [(2, 3, 4), (3, 4, 5)], ShapeError, "matmul: cannot broadcast (2,) with (3,)",
+          name="matmul_batches"),
+    Fails(ndl.matmul, [(), (3,)], ShapeError, "matmul: takes rank 1 or more: a is (), b is (3,)", name="matmul_scalar"),
+    Fails(ndl.linear, [(4, 3), (2, 5), (5,)], ShapeError, "linear: inner sizes differ, 3 != 2: x is (4, 3)"),
+    Fails(ndl.linear, [(4, 3), (3, 5), (4,)], ShapeError, "linear: bias is (4,), expected (5,) or (1, 5)",
+          name="linear_bias"),
+    Fails(lambda x: x.sum(2), [(3, 4)], ShapeError, "sum: axis 2 is out of range for rank 2", name="sum"),
+    Fails(lambda x: x.sum((0, -2)), [(3, 4)], ShapeError, "sum: axis repeated in (0, -2)", name="sum_twice"),
+    Fails(lambda x: x.max(), [(0,)], ShapeError, "max: nothing to choose from over axes (0,): shape is (0,)",
+          name="max"),
+    Fails(lambda x: x.argmax(1), [(3, 0)], ShapeError, "argmax: nothing to choose from along axis 1", name="argmax"),
+    Fails(lambda x: x.cumsum(1), [(3,)], ShapeError, "cumsum: axis 1 is out of range for rank 1", name="cumsum"),
+    Fails(lambda x: x.softmax(3), [(3, 4)], ShapeError, "softmax: axis 3 is out of range for rank 2", name="softmax"),
+    Fails(lambda x: x.reshape(5, 2), [(3, 4)], ShapeError, "reshape: (3, 4) has 12 elements, (5, 2) has 10",
+          name="reshape"),
+    Fails(lambda x: x.reshape(5, -1), [(3, 4)], ShapeError, "reshape: 12 elements do not divide into (5, -1)",
+          name="reshape_rest"),
+    Fails(lambda x: x.permute(0, 0), [(3, 4)], ShapeError, "permute: (0, 0) is no order of the axes of (3, 4)",
+          name="permute"),
+    Fails(lambda x: x.broadcast_to(3, 5), [(3, 4)], ShapeError, "broadcast_to: (3, 4) does not broadcast to (3, 5)",
+          name="broadcast_to"),
+    Fails(lambda x: x.squeeze(0), [(3, 4)], ShapeError, "squeeze: axis 0 has size 3, not 1: shape is (3, 4)",
+          name="squeeze"),
+    Fails(lambda a, b: ndl.concatenate([a, b], 0), [(3, 4), (3, 5)], ShapeError,
+          "concatenate: (3, 4) and (3, 5) differ in more than axis 0", name="concatenate"),
+    Fails(lambda a, b: ndl.stack([a, b]), [(3, 4), (4, 3)], ShapeError, "stack: (3, 4) and (4, 3) differ",
+          name="stack"),
+    Fails(lambda x: ndl.split(x, 2), [(3, 4)], ShapeError, "split: 3 do not divide into 2 parts along axis 0",
+          name="split"),
+    Fails(ndl.cross_entropy, [(3, 4), (4,)], ShapeError, "cross_entropy: takes (rows, classes) and (rows,)",
+          dtypes=["float32", "int32"]),
+    Fails(lambda x, i: x.gather(i, 0), [(3, 4), (2, 3)], ShapeError, "gather: an index of shape (2, 3) does not fit",
+          dtypes=["float32", "int32"], name="gather"),
+    Fails(lambda x: x.item(), [(3,)], ShapeError, "item: takes an array of one element: shape is (3,)", name="item"),
+    Fails(lambda x: bool(x), [(3,)], ShapeError, "bool: the truth of 3 elements is ambiguous", name="bool"),
+    Fails(lambda x: x.array.broadcast_to(2, 3).assign(1), [(3,)], ShapeError,
+          "assign: (2, 3) with strides (0, 1) repeats elements", name="assign_repeated"),
+]  # fmt: skip
+
+INDICES = [
+    Fails(lambda x: x[3], [(3, 4)], IndexRangeError, "index: 3 is out of range for axis 0 of size 3", name="index"),
+    Fails(lambda x: x[0, -5], [(3, 4)], IndexRangeError, "index: -5 is out of range for axis 1 of size 4",
+          name="index_negative"),
+    Fails(lambda x: x[0, 0, 0], [(3, 4)], IndexRangeError, "index: 3 indices for rank 2: shape is (3, 4)",
+          name="index_rank"),
+    Fails(lambda x: x[[0, 7]], [(3, 4)], IndexRangeError, "index: 7 is out of range for axis 0 of size 3",
+          name="index_list"),
+    Fails(lambda x: x[np.ones(2, bool)], [(3, 4)], IndexRangeError, "index: a mask of shape (2,) does not fit",
+          name="index_mask"),
+    Fails(lambda x: x[1.5], [(3, 4)], DTypeError, "index: 1.5 is no index", name="index_float"),
+]  # fmt: skip
+
+DTYPES = [
+    Fails(ndl.add, [(3,), (3,)], DTypeError, "add: not defined for bool", dtypes=["bool", "bool"], name="add_bool"),
+    Fails(ndl.bitwise_and, [(3,), (3,)], DTypeError, "bitwise_and: takes ints or bools, not float32"),
+    Fails(lambda x: ~x, [(3,)], DTypeError, "bitwise_not: takes ints or bools, not float32", name="bitwise_not"),
+    Fails(lambda x: -x, [(3,)], DTypeError, "neg: not defined for bool", dtypes=["bool"], name="neg_bool"),
+    Fails(lambda x: x + 2**31, [(3,)], DTypeError, "add: 2147483648 does not fit int32", dtypes=["int32"],
+          name="scalar_range"),
+    Fails(lambda x: x.astype("float128"), [(3,)], DTypeError, "no dtype 'float128'; there are bool", name="astype"),
+    Fails(lambda x, i: x.gather(i, 0), [(3,), (2,)], DTypeError, "gather: the index holds ints, not float32",
+          name="gather_float"),
+    Fails(lambda x: x.requires_grad_(), [(3,)], DTypeError, "requires_grad: only floats have gradients, not int32",
+          dtypes=["int32"], name="requires_grad"),
+]  # fmt: skip
+
+GRAPHS = [
+    Fails(lambda x: x.backward(), [()], GraphError, "backward: no graph behind this tensor", name="backward"),
+    Fails(lambda x: (x.requires_grad_() * 2).backward(), [(3,)], ShapeError, "backward: takes one element",
+          name="backward_of_many"),
+]  # fmt: skip
+
+FAILS = [*SHAPES, *INDICES, *DTYPES, *GRAPHS]

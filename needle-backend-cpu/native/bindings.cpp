@@ -1,0 +1,110 @@
+// The extension's face: names on one side, functions of ops.h on the other. See _ext.pyi for the types.
+#include <pybind11/pybind11.h>
+
+#include <cstring>
+
+#include "buffer.h"
+#include "isa.h"
+#include "launch.h"
+#include "python.h"
+
+namespace py = pybind11;
+using namespace needle;
+
+namespace {
+
+PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
+  try {
+    return new_buffer(static_cast<Py_ssize_t>(Argument<int64_t>(nbytes).value));
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
+
+PyMethodDef kernel_methods[] = {
+    {"allocate", allocate_buffer, METH_O, nullptr},
+    method<&copy>("copy"),
+    method<&cast>("cast"),
+    method<&unary>("unary"),
+    method<&binary>("binary"),
+    method<&binary_scalar>("binary_scalar"),
+    method<&where>("where"),
+    method<&reduce>("reduce"),
+    method<&argmax>("argmax"),
+    method<&cumsum>("cumsum"),
+    method<&matmul>("matmul"),
+    method<&matmul_naive>("matmul_naive"),
+    method<&linear>("linear"),
+    method<&gather>("gather"),
+    method<&scatter_add>("scatter_add"),
+    method<&softmax>("softmax"),
+    method<&log_softmax>("log_softmax"),
+    method<&softmax_grad>("softmax_grad"),
+    method<&log_softmax_grad>("log_softmax_grad"),
+    method<&cross_entropy>("cross_entropy"),
+    method<&cross_entropy_grad>("cross_entropy_grad"),
+    method<&sgd_step>("sgd_step"),
+    method<&adam_step>("adam_step"),
+    method<&needle::random>("random"),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+// The part of a buffer that begins at `offset` and is as long as `host`.
+char* checked_part(py::handle buffer, int64_t offset, const py::buffer_info& host) {
+  const BufferObject* memory = as_buffer(buffer.ptr());
+  if (offset < 0 || offset > memory->nbytes || host.size * host.itemsize > memory->nbytes - offset) {
+    throw py::value_error("the bytes lie outside the buffer");
+  }
+  return static_cast<char*>(memory->data) + offset;
+}
+
+void upload(py::handle dst, int64_t offset, const py::buffer& host) {
+  const py::buffer_info info = host.request();
+  char* to = checked_part(dst, offset, info);
+  const py::gil_scoped_release unlocked;
+  std::memcpy(to, info.ptr, static_cast<size_t>(info.size * info.itemsize));
+}
+
+void download(py::handle src, int64_t offset, const py::buffer& host) {
+  const py::buffer_info info = host.request(true);
+  const char* from = checked_part(src, offset, info);
+  const py::gil_scoped_release unlocked;
+  std::memcpy(info.ptr, from, static_cast<size_t>(info.size * info.itemsize));
+}
+
+py::dict stats() {
+  const MemoryStats stats = memory_stats();
+  py::dict by_name;
+  by_name["used"] = stats.used;
+  by_name["held"] = stats.held;
+  by_name["peak"] = stats.peak;
+  by_name["total"] = stats.total;
+  by_name["system_allocations"] = stats.system_allocations;
+  return by_name;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_ext, m) {
+  m.doc() = "Kernels of the CPU device.";
+  m.attr("isa") = isa_name();  // chosen here: a bad NEEDLE_CPU_ISA or NEEDLE_NUM_THREADS fails the import
+  num_threads();
+  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
+  if (PyModule_AddFunctions(m.ptr(), kernel_methods) != 0) throw py::error_already_set();
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const PythonError&) {  // already set
+    }
+  });
+  m.def("upload", &upload);
+  m.def("download", &download);
+  m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
+  m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
+  m.def("memory_stats", &stats);
+  m.def("empty_cache", &empty_cache);
+  m.def("set_cache_limit", &set_cache_limit);
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads);
+}

@@ -1,0 +1,227 @@
+// reduce, argmax and cumsum: over contiguous rows, over columns that lie side by side, or after gathering.
+//
+// Long reductions are cut into chunks whose results are then reduced. The cuts depend on sizes alone, so that the
+// result is the same for any number of threads.
+#include <algorithm>
+#include <cstring>
+
+#include "launch.h"
+#include "ops.h"
+#include "strided.h"
+#include "workspace.h"
+
+namespace needle {
+namespace {
+
+constexpr int64_t kGrain = 32768;       // elements that are worth another thread
+constexpr int64_t kRowChunk = 65536;    // elements of a row that one task takes
+constexpr int64_t kColumnChunk = 1024;  // rows down which one task sums columns
+
+// What nothing reduces to, in the stored type: the compute type's extreme, drawn into the range of smaller integers.
+void fill_identity(Reduce kind, const View& dst) {
+  int64_t wide = kind == Reduce::kProd ? 1 : 0;
+  if (kind == Reduce::kMax || kind == Reduce::kMin) {
+    const bool max = kind == Reduce::kMax;
+    switch (dst.dtype) {
+      case DType::kBool: wide = max ? 0 : 1; break;
+      case DType::kUInt8: wide = max ? 0 : 255; break;
+      case DType::kInt8: wide = max ? -128 : 127; break;
+      case DType::kInt32: wide = max ? INT32_MIN : INT32_MAX; break;
+      default: wide = max ? INT64_MIN : INT64_MAX; break;
+    }
+  }
+  const bool is_float = compute_type(dst.dtype) == kF32 || compute_type(dst.dtype) == kF64;
+  const double infinite = kind == Reduce::kMax ? -__builtin_inf() : __builtin_inf();
+  const double real = kind == Reduce::kMax || kind == Reduce::kMin ? infinite : static_cast<double>(wide);
+  View one;
+  one.dtype = is_float ? DType::kFloat64 : DType::kInt64;
+  one.data = is_float ? static_cast<void*>(&const_cast<double&>(real)) : &wide;
+  cast(dst, one);
+}
+
+struct Reduction {
+  Reduce kind;
+  const View& x;
+  int64_t rows, n;
+  RowsAndColumns axes;
+  ReduceLoops loops;
+  int64_t item;  // bytes of the compute type
+
+  unsigned char* element(int64_t offset) const { return bytes_at(x, offset); }
+
+  // Each row is contiguous: out[r] = row(x[r, :]).
+  void contiguous_rows(unsigned char* out) const {
+    if (n <= 2 * kRowChunk) {
+      parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) loops.row(element(axes.rows.offset_of(r)), n, out + r * item);
+      });
+      return;
+    }
+    const int64_t chunks = (n + kRowChunk - 1) / kRowChunk;
+    const Workspace space(static_cast<size_t>(rows * chunks * item));
+    unsigned char* partial = space.as<unsigned char>();
+    parallel_tasks(rows * chunks, [&](int64_t task) {
+      const int64_t r = task / chunks, begin = task % chunks * kRowChunk;
+      loops.row(element(axes.rows.offset_of(r) + begin), std::min(kRowChunk, n - begin), partial + task * item);
+    });
+    for (int64_t r = 0; r < rows; ++r) loops.row(partial + r * chunks * item, chunks, out + r * item);
+  }
+
+  // Consecutive rows lie side by side: `width` columns at a time, down one axis of n elements.
+  void columns(unsigned char* out) const {
+    const int64_t width = axes.rows.inner_length(), stride = axes.columns.inner_stride();
+    const int64_t tiles = (width + kColumnTile - 1) / kColumnTile, chunks = (n + kColumnChunk - 1) / kColumnChunk;
+    const Workspace space(static_cast<size_t>(chunks > 1 ? rows * chunks * item : 1));
+    unsigned char* partial = space.as<unsigned char>();
+    const auto reduce_tile = [&](int64_t task) {
+      const int64_t chunk = task % chunks, tile = task / chunks % tiles, first = task / chunks / tiles * width;
+      const int64_t column = tile * kColumnTile, count = std::min(kColumnTile, width - column);
+      const int64_t begin = chunk * kColumnChunk;
+      unsigned char* to = chunks > 1 ? partial + (chunk * rows + first + column) * item : out + (first + column) * item;
+      loops.columns(element(axes.rows.offset_of(first) + column + begin * stride), stride,
+                    std::min(kColumnChunk, n - begin), count, to);
+    };
+    const int64_t tasks = rows / width * tiles * chunks;
+    if (rows * n < 2 * kGrain) {
+      for (int64_t task = 0; task < tasks; ++task) reduce_tile(task);
+    } else {
+      parallel_tasks(tasks, reduce_tile);
+    }
+    for (int64_t r = 0; chunks > 1 && r < rows; r += kColumnTile) {
+      loops.columns(partial + r * item, rows, chunks, std::min(kColumnTile, rows - r), out + r * item);
+    }
+  }
+
+  // Each row is made of contiguous pieces: they are reduced first, then their results.
+  void pieces(unsigned char* out) const {
+    const int64_t length = axes.columns.inner_length(), count = n / length;
+    parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
+      const Workspace space(static_cast<size_t>(count * item));
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t first = axes.rows.offset_of(r);
+        for (int64_t i = 0; i < count; ++i) {
+          loops.row(element(first + axes.columns.offset_of(i * length)), length, space.as<unsigned char>() + i * item);
+        }
+        loops.row(space.as<unsigned char>(), count, out + r * item);
+      }
+    });
+  }
+
+  // Anything else: rows are gathered and widened, kRowChunk elements at a time.
+  void gathered(unsigned char* out) const {
+    const int64_t chunks = (n + kRowChunk - 1) / kRowChunk, length = std::min(n, kRowChunk);
+    parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
+      const Workspace space(static_cast<size_t>((length + chunks) * item));
+      unsigned char *row = space.as<unsigned char>(), *partial = row + length * item;
+      Reader in(x, rows * n, begin * n);
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+          const int64_t left = std::min(length, n - chunk * length);
+          read_all(in, left, row);
+          loops.row(row, left, partial + chunk * item);
+        }
+        loops.row(partial, chunks, out + r * item);
+      }
+    });
+  }
+
+  void read_all(Reader& in, int64_t count, unsigned char* to) const {
+    for (int64_t i = 0; i < count; i += kBlock) {
+      const int64_t block = std::min(kBlock, count - i);
+      std::memcpy(to + i * item, in.read(block), static_cast<size_t>(block * item));
+    }
+  }
+
+  void run(unsigned char* out) const {
+    if (!is_stored_as_computed(x.dtype)) return gathered(out);
+    if (axes.columns.rank <= 1 && axes.columns.inner_stride() == 1) return contiguous_rows(out);
+    if (axes.columns.rank == 1 && axes.rows.rank > 0 && axes.rows.inner_stride() == 1) return columns(out);
+    if (axes.columns.inner_stride() == 1 && axes.columns.inner_length() >= 16) return pieces(out);
+    gathered(out);
+  }
+};
+
+// Calls f(row, r) with each row of x as a contiguous array of its compute type.
+template <class F> void for_each_row(const View& x, int64_t rows, int64_t n, F f) {
+  const int64_t item = compute_size(x.dtype);
+  parallel_for(rows, 1 + kGrain / (n + 1), [&](int64_t begin, int64_t end) {
+    Reader in(x, rows * n, begin * n);
+    const Workspace space(static_cast<size_t>(in.direct() ? 1 : n * item));
+    for (int64_t r = begin; r < end; ++r) {
+      if (in.direct()) {
+        f(in.read(n), r);
+        continue;
+      }
+      for (int64_t i = 0; i < n; i += kBlock) {
+        const int64_t block = std::min(kBlock, n - i);
+        std::memcpy(space.as<unsigned char>() + i * item, in.read(block), static_cast<size_t>(block * item));
+      }
+      f(static_cast<const void*>(space.as<unsigned char>()), r);
+    }
+  });
+}
+
+// Where the row's largest element stands first; it may be a NaN.
+template <class T> int64_t find(const void* row, int64_t n, ReduceLoops max) {
+  T most;
+  max.row(row, n, &most);
+  const T* x = static_cast<const T*>(row);
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] == most || (most != most && x[i] != x[i])) return i;
+  }
+  return 0;
+}
+
+template <class T> void add_up(const void* row, int64_t n, T* out) {
+  const T* x = static_cast<const T*>(row);
+  T total = T(0);
+  for (int64_t i = 0; i < n; ++i) out[i] = total = wrap_add(total, x[i]);
+}
+
+}  // namespace
+
+void reduce(Reduce kind, const View& dst, const View& x, int64_t rows, int64_t n) {
+  if (rows == 0) return;
+  if (n == 0) return fill_identity(kind, dst);
+  const int64_t item = compute_size(x.dtype);
+  const ReduceLoops loops = kernels().reduce[static_cast<int>(kind)][compute_type(x.dtype)];
+  const Reduction reduction{kind, x, rows, n, split_axes(x, rows, n), loops, item};
+  const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
+  if (narrow == nullptr) return reduction.run(dst.as<unsigned char>());
+  const Workspace wide(static_cast<size_t>(rows * item));
+  reduction.run(wide.as<unsigned char>());
+  narrow(wide.as<void>(), dst.data, rows);
+}
+
+void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
+  const Compute type = compute_type(x.dtype);
+  const ReduceLoops max = kernels().reduce[static_cast<int>(Reduce::kMax)][type];
+  for_each_row(x, rows, n, [&](const void* row, int64_t r) {
+    const int64_t at = type == kF32   ? find<float>(row, n, max)
+                       : type == kF64 ? find<double>(row, n, max)
+                       : type == kI32 ? find<int32_t>(row, n, max)
+                                      : find<int64_t>(row, n, max);
+    if (dst.dtype == DType::kInt64) {
+      dst.as<int64_t>()[r] = at;
+    } else {
+      dst.as<int32_t>()[r] = static_cast<int32_t>(at);
+    }
+  });
+}
+
+void cumsum(const View& dst, const View& x, int64_t rows, int64_t n) {
+  const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
+  for_each_row(x, rows, n, [&](const void* row, int64_t r) {
+    const Workspace wide(static_cast<size_t>(narrow != nullptr ? n * compute_size(x.dtype) : 1));
+    void* out = narrow != nullptr ? wide.as<void>() : bytes_at(dst, r * n);
+    switch (compute_type(x.dtype)) {
+      case kF32: add_up(row, n, static_cast<float*>(out)); break;
+      case kF64: add_up(row, n, static_cast<double*>(out)); break;
+      case kI32: add_up(row, n, static_cast<int32_t*>(out)); break;
+      default: add_up(row, n, static_cast<int64_t*>(out)); break;
+    }
+    if (narrow != nullptr) narrow(out, bytes_at(dst, r * n), n);
+  });
+}
+
+}  // namespace needle

@@ -1,0 +1,17 @@
+// One level's table, filled by the files of this folder.
+#include "simd/kernels.h"
+
+NEEDLE_BEGIN
+
+void fill_kernels(Kernels& table) {
+  fill_convert(table);
+  fill_unary(table);
+  fill_binary(table);
+  fill_reduce(table);
+  fill_rows(table);
+  fill_gemm(table);
+  fill_optim(table);
+  fill_random(table);
+}
+
+NEEDLE_END

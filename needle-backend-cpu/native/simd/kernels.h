@@ -1,0 +1,144 @@
+// The inner loops that exist once per instruction set, as a table of function pointers.
+//
+// They work on contiguous arrays of four compute types only. Whoever calls them widens the smaller types and gathers
+// strided operands, a block at a time. Everything in this folder lives in the level's namespace (NEEDLE_VARIANT), and
+// uses nothing inline of the standard library: the linker would keep one copy, perhaps the one with AVX-512 in it.
+#ifndef NEEDLE_CPU_KERNELS_H
+#define NEEDLE_CPU_KERNELS_H
+
+#include <needle/compiler.h>
+#include <needle/view.h>
+
+namespace needle {
+
+enum Compute { kF32, kF64, kI32, kI64, kComputeTypes };
+
+static inline Compute compute_type(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kFloat16:
+    case DType::kBFloat16: return kF32;
+    case DType::kFloat64: return kF64;
+    case DType::kInt64: return kI64;
+    default: return kI32;
+  }
+}
+
+constexpr int kMaxKinds = 64;
+constexpr int kDTypes = 9;
+constexpr int64_t kBlock = 1024;      // elements that are widened or gathered at a time
+constexpr int64_t kColumnTile = 256;  // columns that one call of reduce_columns takes
+
+struct UnaryLoop {
+  void (*run)(const void* x, void* out, int64_t n);  // null: the function does not compute in this type
+  bool to_bool;
+};
+
+struct BinaryLoop {
+  void (*run)(const void* a, const void* b, void* out, int64_t n);
+  bool to_bool;
+};
+
+// `row` reduces n elements to one, with the same cuts whatever the number of threads; `columns` reduces
+// x[j * stride + c] over j for up to kColumnTile columns c.
+struct ReduceLoops {
+  void (*row)(const void* x, int64_t n, void* out);
+  void (*columns)(const void* x, int64_t stride, int64_t n, int64_t columns, void* out);
+};
+
+// Products of matrices, row-major with leading dimensions; a flag says that the operand is stored transposed.
+struct Gemm {
+  int64_t m, n, k;
+  const void *a, *b;
+  int64_t lda, ldb;
+  bool transpose_a, transpose_b;
+  void* c;
+  int64_t ldc;
+  const void* bias;  // n elements added to each row, or null
+  bool relu;         // then negative results become 0
+};
+
+struct SgdStep {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov;
+};
+
+struct AdamStep {
+  double beta1, beta2, eps;
+  double step_size;        // lr / (1 - beta1^t)
+  double root_correction;  // sqrt(1 - beta2^t)
+  double weight_decay;     // added to the gradient
+  double keep;             // the parameter is first multiplied by this
+};
+
+struct Kernels {
+  UnaryLoop unary[kMaxKinds][kComputeTypes];
+  BinaryLoop binary[kMaxKinds][kComputeTypes];
+  ReduceLoops reduce[kMaxKinds][kComputeTypes];
+
+  // Between a stored type and its compute type; null where they are the same. `narrow` to bool is `!= 0`.
+  void (*widen[kDTypes])(const void* stored, void* wide, int64_t n);
+  void (*narrow[kDTypes])(const void* wide, void* stored, int64_t n);
+  void (*convert[kComputeTypes][kComputeTypes])(const void* x, void* out, int64_t n);
+  void (*round_to_odd)(const void* x, void* out, int64_t n);  // double to float, so that a second rounding is exact
+  void (*to_bool[kComputeTypes])(const void* x, void* out, int64_t n);
+  void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
+
+  // Rows of float (0) or double (1), contiguous.
+  void (*softmax[2])(const void* x, void* out, int64_t rows, int64_t n);
+  void (*log_softmax[2])(const void* x, void* out, int64_t rows, int64_t n);
+  void (*softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n);
+  void (*log_softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n);
+  void (*cross_entropy[2])(const void* x, const int64_t* labels, void* out, int64_t rows, int64_t n);
+  void (*cross_entropy_grad[2])(const void* g, int64_t g_stride, const void* x, const int64_t* labels, void* out,
+                                int64_t rows, int64_t n);
+
+  void (*gemm[kComputeTypes])(const Gemm& problem);
+
+  // One piece of one parameter, float or double.
+  void (*sgd[2])(const SgdStep& step, void* p, const void* g, void* velocity, int64_t n);
+  void (*adam[2])(const AdamStep& step, void* p, const void* g, void* mean, void* square, int64_t n);
+
+  void (*random)(int kind, uint64_t seed, uint64_t block, void* out, int64_t n);  // from the first word of `block` on
+};
+
+}  // namespace needle
+
+#if defined(NEEDLE_VARIANT)
+// Before a loop: its iterations do not depend on each other. Results may overwrite an operand, but only in place.
+#if defined(__clang__)
+#define NEEDLE_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define NEEDLE_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+NEEDLE_BEGIN
+
+void fill_convert(Kernels& table);
+void fill_unary(Kernels& table);
+void fill_binary(Kernels& table);
+void fill_reduce(Kernels& table);
+void fill_rows(Kernels& table);
+void fill_gemm(Kernels& table);
+void fill_optim(Kernels& table);
+void fill_random(Kernels& table);
+
+// The index of a C++ type among the compute types.
+template <class T> struct ComputeOf;
+template <> struct ComputeOf<float> {
+  static constexpr Compute value = kF32;
+};
+template <> struct ComputeOf<double> {
+  static constexpr Compute value = kF64;
+};
+template <> struct ComputeOf<int32_t> {
+  static constexpr Compute value = kI32;
+};
+template <> struct ComputeOf<int64_t> {
+  static constexpr Compute value = kI64;
+};
+
+NEEDLE_END
+#endif
+
+#endif  // NEEDLE_CPU_KERNELS_H

@@ -1,0 +1,122 @@
+// Sums, products, maxima and minima of contiguous rows, and of columns.
+#include <needle/functors.h>
+
+#include "simd/vector.h"
+
+NEEDLE_BEGIN
+namespace {
+
+constexpr int kChains = 8;              // independent accumulators, to hide the latency of a comparison and a choice
+constexpr int kStrip = 4;               // vectors of columns that are summed down together
+constexpr int64_t kPairwiseRow = 1024;  // longer rows are halved: the rounding error grows with log n, not n
+constexpr int64_t kPairwiseColumn = 128;
+
+// Integers are summed as unsigned numbers, which wrap.
+template <class F, class T> struct Accumulator {
+  using type = T;
+};
+template <class T> struct Accumulator<Sum, T> {
+  using type = unsigned_of<T>;
+};
+template <class T> struct Accumulator<Prod, T> {
+  using type = unsigned_of<T>;
+};
+
+template <class F, class T> struct ReduceKernel {
+  using A = typename Accumulator<F, T>::type;
+  using V = Vector<A>;
+
+  static A identity() { return static_cast<A>(F::template identity<T>()); }
+
+  static A block(const A* x, int64_t n) {
+    const F f;
+    A total = identity();
+    int64_t i = 0;
+    if (n >= V::lanes) {
+      typename V::type sums[kChains];
+      for (int c = 0; c < kChains; ++c) sums[c] = V::splat(identity());
+      for (; i + kChains * V::lanes <= n; i += kChains * V::lanes) {
+        for (int c = 0; c < kChains; ++c) sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
+      }
+      for (; i + V::lanes <= n; i += V::lanes) sums[0] = f(sums[0], V::load(x + i));
+      for (int c = 0; c < kChains; c += 2) sums[c] = f(sums[c], sums[c + 1]);
+      total = fold<A>(f(f(sums[0], sums[2]), f(sums[4], sums[6])), f);
+    }
+    for (; i < n; ++i) total = f(total, x[i]);
+    return total;
+  }
+
+  // Not inlined, nor is `halves`: compilers would unroll the recursion.
+  static __attribute__((noinline)) A pairwise(const A* x, int64_t n) {
+    if (n <= kPairwiseRow) return block(x, n);
+    const int64_t half = (n / 2 + kPairwiseRow - 1) / kPairwiseRow * kPairwiseRow;
+    const A first = pairwise(x, half);  // before the second, so that memory is read in order
+    return F()(first, pairwise(x + half, n - half));
+  }
+
+  static void row(const void* x, int64_t n, void* out) {
+    *static_cast<A*>(out) = pairwise(static_cast<const A*>(x), n);
+  }
+
+  static void add_to(const A* x, A* out, int64_t n) {
+    const F f;
+    int64_t i = 0;
+    for (; i + V::lanes <= n; i += V::lanes) V::store(out + i, f(V::load(out + i), V::load(x + i)));
+    for (; i < n; ++i) out[i] = f(out[i], x[i]);
+  }
+
+  // kVectors vectors of columns in registers, down all rows.
+  template <int kVectors> static void strip(const A* x, int64_t stride, int64_t n, A* out) {
+    const F f;
+    typename V::type sums[kVectors];
+    for (int v = 0; v < kVectors; ++v) sums[v] = V::splat(identity());
+    for (int64_t j = 0; j < n; ++j) {
+      for (int v = 0; v < kVectors; ++v) sums[v] = f(sums[v], V::load(x + j * stride + v * V::lanes));
+    }
+    for (int v = 0; v < kVectors; ++v) V::store(out + v * V::lanes, sums[v]);
+  }
+
+  static void down(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
+    const F f;
+    int64_t c = 0;
+    for (; c + kStrip * V::lanes <= columns; c += kStrip * V::lanes) strip<kStrip>(x + c, stride, n, out + c);
+    for (; c + V::lanes <= columns; c += V::lanes) strip<1>(x + c, stride, n, out + c);
+    for (int64_t rest = c; rest < columns; ++rest) out[rest] = identity();
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t rest = c; rest < columns; ++rest) out[rest] = f(out[rest], x[j * stride + rest]);
+    }
+  }
+
+  static __attribute__((noinline)) void halves(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
+    if (n <= kPairwiseColumn) return down(x, stride, n, columns, out);
+    const int64_t half = (n / 2 + kPairwiseColumn - 1) / kPairwiseColumn * kPairwiseColumn;
+    A second[kColumnTile];
+    halves(x, stride, half, columns, out);
+    halves(x + half * stride, stride, n - half, columns, second);
+    add_to(second, out, columns);
+  }
+
+  static void columns(const void* x, int64_t stride, int64_t n, int64_t columns, void* out) {
+    halves(static_cast<const A*>(x), stride, n, columns, static_cast<A*>(out));
+  }
+};
+
+template <class T> void fill(Kernels& table) {
+  for (int kind = 0; kind < kMaxKinds; ++kind) {
+    dispatch<T>(static_cast<Reduce>(kind), [&](auto f) {
+      using Kernel = ReduceKernel<decltype(f), T>;
+      table.reduce[kind][ComputeOf<T>::value] = {&Kernel::row, &Kernel::columns};
+    });
+  }
+}
+
+}  // namespace
+
+void fill_reduce(Kernels& table) {
+  fill<float>(table);
+  fill<double>(table);
+  fill<int32_t>(table);
+  fill<int64_t>(table);
+}
+
+NEEDLE_END

@@ -1,0 +1,197 @@
+// Softmax, its logarithm, cross-entropy and their gradients, over contiguous rows of float or double.
+//
+// The exponentials, which take the time, run over many short rows in one flat loop; only the maximum and the sum are
+// found row by row.
+#include <needle/functors.h>
+
+#include "simd/vector.h"
+
+NEEDLE_BEGIN
+namespace {
+
+constexpr int64_t kFlat = 4096;  // elements of rows that share a flat loop
+
+template <class T> T sum_of(const T* x, int64_t n) {
+  using V = Vector<T>;
+  typename V::type sums[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
+    sums[0] += V::load(x + i);
+    sums[1] += V::load(x + i + V::lanes);
+  }
+  T total = fold<T>(sums[0] + sums[1], Add());
+  for (; i < n; ++i) total += x[i];
+  return total;
+}
+
+template <class T> T dot(const T* x, const T* y, int64_t n) {
+  using V = Vector<T>;
+  typename V::type sums[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
+    sums[0] += V::load(x + i) * V::load(y + i);
+    sums[1] += V::load(x + i + V::lanes) * V::load(y + i + V::lanes);
+  }
+  T total = fold<T>(sums[0] + sums[1], Add());
+  for (; i < n; ++i) total += x[i] * y[i];
+  return total;
+}
+
+template <class T> T max_of(const T* x, int64_t n) {
+  using V = Vector<T>;
+  const Maximum larger;
+  T total = Extremes<T>::lowest();
+  int64_t i = 0;
+  if (n >= V::lanes) {
+    typename V::type most = V::load(x);
+    for (i = V::lanes; i + V::lanes <= n; i += V::lanes) most = larger(most, V::load(x + i));
+    total = fold<T>(most, larger);
+  }
+  for (; i < n; ++i) total = larger(total, x[i]);
+  return total;
+}
+
+template <class T> void exp_all(const T* x, T* out, int64_t n) {
+  NEEDLE_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) out[i] = math::exp(x[i]);
+}
+
+// Calls f(first row, rows) for groups of rows of about kFlat elements.
+template <class F> void by_groups(int64_t rows, int64_t n, F f) {
+  const int64_t group = n >= kFlat ? 1 : kFlat / (n > 0 ? n : 1);
+  for (int64_t r = 0; r < rows; r += group) f(r, rows - r < group ? rows - r : group);
+}
+
+// out = x - max of the row.
+template <class T> void shift_rows(const T* x, T* out, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const T most = max_of(x + r * n, n);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = r * n; i < (r + 1) * n; ++i) out[i] = x[i] - most;
+  }
+}
+
+template <class T> void softmax(const void* x, void* out, int64_t rows, int64_t n) {
+  by_groups(rows, n, [=](int64_t first, int64_t count) {
+    T* y = static_cast<T*>(out) + first * n;
+    shift_rows(static_cast<const T*>(x) + first * n, y, count, n);
+    exp_all(y, y, count * n);
+    for (int64_t r = 0; r < count; ++r) {
+      const T scale = T(1) / sum_of(y + r * n, n);
+      for (int64_t i = r * n; i < (r + 1) * n; ++i) y[i] *= scale;
+    }
+  });
+}
+
+// Rows longer than a group are summed piece by piece, in double where T is float: `scratch` holds one group.
+template <class T> double exp_sum(const T* x, T most, int64_t n, T* scratch) {
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kFlat) {
+    const int64_t length = n - begin < kFlat ? n - begin : kFlat;
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < length; ++i) scratch[i] = math::exp(x[begin + i] - most);
+    total += static_cast<double>(sum_of(scratch, length));
+  }
+  return total;
+}
+
+// log(sum(exp(row))) of each of `rows` rows, less its maximum, which goes to `most`. rows * n fits scratch, or rows
+// is 1.
+template <class T> void log_sums(const T* x, int64_t rows, int64_t n, T* most, T* log_sum, T* scratch) {
+  for (int64_t r = 0; r < rows; ++r) most[r] = max_of(x + r * n, n);
+  if (rows == 1) {
+    *log_sum = T(math::log(exp_sum(x, *most, n, scratch)));
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = r * n; i < (r + 1) * n; ++i) scratch[i] = x[i] - most[r];
+  }
+  exp_all(scratch, scratch, rows * n);
+  for (int64_t r = 0; r < rows; ++r) log_sum[r] = math::log(sum_of(scratch + r * n, n));
+}
+
+constexpr int64_t kGroupRows = 512;  // rows of one group, at most
+
+template <class F> void by_small_groups(int64_t rows, int64_t n, F f) { by_groups(rows, n < 8 ? 8 : n, f); }
+static_assert(kFlat / 8 <= kGroupRows, "a group's maxima fit their array");
+
+template <class T> void log_softmax(const void* x, void* out, int64_t rows, int64_t n) {
+  by_small_groups(rows, n, [=](int64_t first, int64_t count) {
+    T most[kGroupRows], log_sum[kGroupRows], scratch[kFlat];
+    const T* from = static_cast<const T*>(x) + first * n;
+    T* y = static_cast<T*>(out) + first * n;
+    log_sums(from, count, n, most, log_sum, scratch);
+    for (int64_t r = 0; r < count; ++r) {
+      const T m = most[r], l = log_sum[r];
+      NEEDLE_INDEPENDENT
+      for (int64_t i = r * n; i < (r + 1) * n; ++i) y[i] = (from[i] - m) - l;
+    }
+  });
+}
+
+template <class T> void softmax_grad(const void* g, const void* y, void* out, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* grad = static_cast<const T*>(g) + r * n;
+    const T* p = static_cast<const T*>(y) + r * n;
+    T* z = static_cast<T*>(out) + r * n;
+    const T total = dot(grad, p, n);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) z[i] = p[i] * (grad[i] - total);
+  }
+}
+
+template <class T> void log_softmax_grad(const void* g, const void* y, void* out, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* grad = static_cast<const T*>(g) + r * n;
+    const T* log_p = static_cast<const T*>(y) + r * n;
+    T* z = static_cast<T*>(out) + r * n;
+    const T total = sum_of(grad, n);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) z[i] = grad[i] - math::exp(log_p[i]) * total;
+  }
+}
+
+template <class T> void cross_entropy(const void* x, const int64_t* labels, void* out, int64_t rows, int64_t n) {
+  by_small_groups(rows, n, [=](int64_t first, int64_t count) {
+    T most[kGroupRows], log_sum[kGroupRows], scratch[kFlat];
+    const T* from = static_cast<const T*>(x) + first * n;
+    log_sums(from, count, n, most, log_sum, scratch);
+    T* loss = static_cast<T*>(out) + first;
+    for (int64_t r = 0; r < count; ++r) loss[r] = log_sum[r] - (from[r * n + labels[first + r]] - most[r]);
+  });
+}
+
+template <class T>
+void cross_entropy_grad(const void* g, int64_t g_stride, const void* x, const int64_t* labels, void* out, int64_t rows,
+                        int64_t n) {
+  by_groups(rows, n, [=](int64_t first, int64_t count) {
+    T* z = static_cast<T*>(out) + first * n;
+    shift_rows(static_cast<const T*>(x) + first * n, z, count, n);
+    exp_all(z, z, count * n);
+    for (int64_t r = 0; r < count; ++r) {
+      const T grad = static_cast<const T*>(g)[(first + r) * g_stride];
+      const T scale = grad / sum_of(z + r * n, n);
+      NEEDLE_INDEPENDENT
+      for (int64_t i = r * n; i < (r + 1) * n; ++i) z[i] *= scale;
+      z[r * n + labels[first + r]] -= grad;
+    }
+  });
+}
+
+template <class T> void fill(Kernels& table, int type) {
+  table.softmax[type] = softmax<T>;
+  table.log_softmax[type] = log_softmax<T>;
+  table.softmax_grad[type] = softmax_grad<T>;
+  table.log_softmax_grad[type] = log_softmax_grad<T>;
+  table.cross_entropy[type] = cross_entropy<T>;
+  table.cross_entropy_grad[type] = cross_entropy_grad<T>;
+}
+
+}  // namespace
+
+void fill_rows(Kernels& table) {
+  fill<float>(table, 0);
+  fill<double>(table, 1);
+}
+
+NEEDLE_END

@@ -1,0 +1,173 @@
+#include "strided.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace needle {
+namespace {
+
+template <class T> void gather_as(const View& view, const Axes& axes, int64_t i, int64_t n, T* out) {
+  if (axes.rank == 0) {
+    *out = *view.as<T>();
+    return;
+  }
+  const int last = axes.rank - 1;
+  int64_t index[kMaxRank];
+  int64_t offset = 0;
+  for (int axis = last; axis >= 0; --axis) {
+    index[axis] = i % axes.n[axis];
+    i /= axes.n[axis];
+    offset += index[axis] * axes.stride[axis];
+  }
+  const int64_t step = axes.stride[last];
+  for (;;) {
+    const int64_t length = std::min(n, axes.n[last] - index[last]);
+    const T* from = view.as<T>() + offset;
+    if (step == 1) {
+      std::memcpy(out, from, static_cast<size_t>(length) * sizeof(T));
+    } else if (step == 0) {
+      std::fill_n(out, length, *from);
+    } else {
+      for (int64_t j = 0; j < length; ++j) out[j] = from[j * step];
+    }
+    n -= length;
+    if (n == 0) return;
+    out += length;
+    offset -= index[last] * step;
+    index[last] = 0;
+    for (int axis = last - 1; axis >= 0; --axis) {
+      offset += axes.stride[axis];
+      if (++index[axis] < axes.n[axis]) break;
+      offset -= axes.n[axis] * axes.stride[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+template <class T> void repeat_as(void* block, int64_t n) {
+  T* items = static_cast<T*>(block);
+  std::fill_n(items + 1, n - 1, items[0]);
+}
+
+}  // namespace
+
+void Axes::append(int64_t length, int64_t step) {
+  if (length == 1) return;
+  if (rank > 0 && stride[rank - 1] == length * step) {
+    n[rank - 1] *= length;
+    stride[rank - 1] = step;
+    return;
+  }
+  n[rank] = length;
+  stride[rank] = step;
+  ++rank;
+}
+
+int64_t Axes::offset_of(int64_t i) const {
+  int64_t offset = 0;
+  for (int axis = rank - 1; axis >= 0; --axis) {
+    offset += i % n[axis] * stride[axis];
+    i /= n[axis];
+  }
+  return offset;
+}
+
+Axes merge_axes(const View& view) {
+  if (!view.contiguous) return merge_axes(view, 0, view.rank);
+  Axes axes;
+  axes.append(view.size, 1);
+  return axes;
+}
+
+Axes merge_axes(const View& view, int begin, int end) {
+  Axes axes;
+  for (int axis = begin; axis < end; ++axis) axes.append(view.shape[axis], view.strides[axis]);
+  return axes;
+}
+
+RowsAndColumns split_axes(const View& x, int64_t rows, int64_t n) {
+  RowsAndColumns split;
+  if (x.contiguous) {
+    split.rows.append(rows, n);
+    split.columns.append(n, 1);
+    return split;
+  }
+  int axis = 0;
+  for (int64_t counted = 1; counted < rows; ++axis) counted *= x.shape[axis];
+  split.rows = merge_axes(x, 0, axis);
+  split.columns = merge_axes(x, axis, x.rank);
+  return split;
+}
+
+void gather_elements(const View& view, const Axes& axes, int64_t i, int64_t n, void* out) {
+  if (n <= 0) return;
+  switch (item_size(view.dtype)) {
+    case 1: return gather_as(view, axes, i, n, static_cast<uint8_t*>(out));
+    case 2: return gather_as(view, axes, i, n, static_cast<uint16_t*>(out));
+    case 4: return gather_as(view, axes, i, n, static_cast<uint32_t*>(out));
+    default: return gather_as(view, axes, i, n, static_cast<uint64_t*>(out));
+  }
+}
+
+Reader::Reader(const View& view, int64_t total, int64_t begin, bool widened)
+    : view_(view),
+      widen_(widened ? kernels().widen[static_cast<int>(view.dtype)] : nullptr),
+      item_(item_size(view.dtype)),
+      next_(begin) {
+  if (view.size == 1 && total != 1) {
+    mode_ = kRepeat;
+    repeat(std::min(total, kBlock));
+  } else if (view.contiguous) {
+    mode_ = widen_ == nullptr ? kDirect : kWiden;
+  } else {
+    mode_ = kGather;
+    axes_ = merge_axes(view);
+  }
+}
+
+void Reader::repeat(int64_t n) {
+  int64_t item = item_;
+  if (widen_ == nullptr) {
+    std::memcpy(wide_.bytes, view_.data, static_cast<size_t>(item));
+  } else {
+    widen_(view_.data, wide_.bytes, 1);
+    item = compute_size(view_.dtype);
+  }
+  switch (item) {
+    case 1: return repeat_as<uint8_t>(wide_.bytes, n);
+    case 2: return repeat_as<uint16_t>(wide_.bytes, n);
+    case 4: return repeat_as<uint32_t>(wide_.bytes, n);
+    default: return repeat_as<uint64_t>(wide_.bytes, n);
+  }
+}
+
+const void* Reader::read(int64_t n) {
+  if (mode_ == kRepeat) return wide_.bytes;
+  const unsigned char* block = view_.as<unsigned char>();
+  if (mode_ != kGather) {
+    block += next_ * item_;
+  } else if (axes_.inner_stride() == 1 && next_ % axes_.inner_length() + n <= axes_.inner_length()) {
+    block += axes_.offset_of(next_) * item_;  // within one contiguous row
+  } else {
+    gather_elements(view_, axes_, next_, n, stored_.bytes);
+    block = stored_.bytes;
+  }
+  next_ += n;
+  if (widen_ == nullptr) return block;
+  widen_(block, wide_.bytes, n);
+  return wide_.bytes;
+}
+
+Writer::Writer(const View& view, int64_t begin, bool narrowed)
+    : next_(bytes_at(view, begin)),
+      item_(item_size(view.dtype)),
+      narrow_(narrowed ? kernels().narrow[static_cast<int>(view.dtype)] : nullptr) {}
+
+void* Writer::space() { return narrow_ == nullptr ? next_ : wide_.bytes; }
+
+void Writer::commit(int64_t n) {
+  if (narrow_ != nullptr) narrow_(wide_.bytes, next_, n);
+  next_ += n * item_;
+}
+
+}  // namespace needle

@@ -1,0 +1,89 @@
+"""The CPU device: each method of the protocol is one function of the extension.
+
+Functions of the extension are class attributes as they are, so that a call costs no Python frame.
+"""
+
+from collections.abc import Sequence
+
+from needle.backend import Backend, View
+from needle.dtype import DTYPES, DType, float32, int32
+from needle.kinds import Binary, Random, Reduce, Unary
+from needle_backend_cpu import _ext
+
+_STRIDED = (
+    "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul", "linear",
+    "gather", "scatter_add",
+)  # fmt: skip
+_FLOATS_ONLY = frozenset(
+    {
+        "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
+        "sgd_step", "adam_step",
+    }
+)  # fmt: skip
+
+
+class CpuBackend(Backend):
+    """All cores of the machine, as one device. Kernels run in the calling thread and the pool, so nothing waits."""
+
+    dtypes = frozenset(DTYPES)
+    strided = frozenset(_STRIDED)
+
+    allocate = staticmethod(_ext.allocate)
+    upload = staticmethod(_ext.upload)
+    download = staticmethod(_ext.download)
+
+    def synchronize(self) -> None:
+        """Nothing is ever pending."""
+
+    copy = staticmethod(_ext.copy)
+    cast = staticmethod(_ext.cast)
+    unary = staticmethod(_ext.unary)
+    binary = staticmethod(_ext.binary)
+    where = staticmethod(_ext.where)
+    reduce = staticmethod(_ext.reduce)
+
+    binary_scalar = staticmethod(_ext.binary_scalar)
+    matmul = staticmethod(_ext.matmul)
+    linear = staticmethod(_ext.linear)
+    gather = staticmethod(_ext.gather)
+    scatter_add = staticmethod(_ext.scatter_add)
+    argmax = staticmethod(_ext.argmax)
+    cumsum = staticmethod(_ext.cumsum)
+    softmax = staticmethod(_ext.softmax)
+    log_softmax = staticmethod(_ext.log_softmax)
+    softmax_grad = staticmethod(_ext.softmax_grad)
+    log_softmax_grad = staticmethod(_ext.log_softmax_grad)
+    cross_entropy = staticmethod(_ext.cross_entropy)
+    cross_entropy_grad = staticmethod(_ext.cross_entropy_grad)
+    random = staticmethod(_ext.random)
+
+    def sgd_step(
+        self, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
+        lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+    ) -> None:  # fmt: skip
+        _ext.sgd_step(params, grads, velocities, lr, momentum, dampening, weight_decay, nesterov)
+
+    def adam_step(
+        self, params: Sequence[View], grads: Sequence[View], means: Sequence[View], squares: Sequence[View],
+        lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
+    ) -> None:  # fmt: skip
+        _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+
+    def host_view(self, buffer: _ext.Buffer) -> memoryview:
+        return memoryview(buffer)
+
+    memory_stats = staticmethod(_ext.memory_stats)
+
+    def describe(self) -> str:
+        return f"CPU, {_ext.isa} kernels, {_ext.num_threads()} threads"
+
+    def supports(self, op: str, kind: Unary | Binary | Reduce | Random | None, dtypes: tuple[DType, ...]) -> str | None:
+        if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):
+            return f"{kind.op} does not compute in {dtypes[1]}"
+        if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
+            return f"{kind.op} does not compute in {dtypes[1]}"
+        if op in _FLOATS_ONLY and not dtypes[0].is_float:
+            return f"{op} takes floats, not {dtypes[0]}"
+        if isinstance(kind, Random) and dtypes[0] is not (int32 if kind is Random.BITS else float32):
+            return f"{kind.op} numbers are {'int32' if kind is Random.BITS else 'float32'}, not {dtypes[0]}"
+        return None

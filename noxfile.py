@@ -1,0 +1,145 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""What there is to do with this repository; `nox -l` lists it.
+
+    python -m pip install nox
+    python -m nox -s train          train a network on the C++ backend, everything built from this tree
+    python -m nox -s tests          every package's tests, and the conformance suite on `numpy` and `cpu`
+    python -m nox                   what must pass before a change is sent: lint, types, tests
+
+Needs Python 3.11 or later and a C++17 compiler; all else is installed into environments under .nox/.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+
+PACKAGES = ("needle-core", "needle-nn", "needle-backend-cpu", "conformance-tests")  # each after those it depends on
+EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./conformance-tests")
+PYTHONS = ("3.11", "3.12", "3.13")
+LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
+CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
+NATIVE = {".h", ".cpp", ".cu", ".cuh", ".mm", ".metal"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # in the matrix products of tests, NumPy's threads wait more than they work
+
+
+@nox.session
+def train(session: nox.Session) -> None:
+    """Train on handwritten digits with the C++ backend; `-- ARGUMENTS` go to `needle train` instead."""
+    session.install("./needle-core", "./needle-nn[train]", "./needle-backend-cpu")
+    session.run("needle", "train", *(session.posargs or ["digits", "--device", "cpu"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every package's tests, then the conformance suite on `numpy` and `cpu`; `-- ARGUMENTS` go to one pytest."""
+    run_tests(session, "numpy", "cpu")
+
+
+def tests_on(version: str) -> None:
+    """Add a session `tests-3.x`, which is skipped where there is no such interpreter.
+
+    It leaves out the suite on `numpy`, which depends on NumPy alone; the C++ extension is built for each Python.
+    """
+
+    @nox.session(name=f"tests-{version}", python=interpreter(version), default=False)
+    def tests_on_version(session: nox.Session) -> None:
+        run_tests(session, "cpu")
+
+    tests_on_version.__doc__ = f"Every package's tests and the conformance suite on `cpu`, on Python {version}."
+
+
+def interpreter(version: str) -> str:
+    """The version, for nox to find; or the path of one that pyenv has, on the command path or not."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = sorted(root.glob(f"versions/{version}.*/bin/python"))
+    return str(found[-1]) if found else version
+
+
+def run_tests(session: nox.Session, *devices: str) -> None:
+    session.install(*EVERYTHING)
+    if session.posargs:
+        session.run("pytest", *session.posargs, env=ONE_THREAD)
+        return
+    for package in PACKAGES:
+        session.run("pytest", f"{package}/tests", env=ONE_THREAD)
+    for example in sorted(Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", str(example), "--epochs", "1", env=ONE_THREAD)
+    conform(session, *(f"--device={device}" for device in devices))
+
+
+def conform(session: nox.Session, *arguments: str) -> None:
+    """The suite as its users run it: from the installed package, here with this repository's settings."""
+    session.run("pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments, env=ONE_THREAD)
+
+
+for other in PYTHONS:
+    tests_on(other)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The conformance suite alone; choose devices by `-- --device cpu` (default: numpy and cpu)."""
+    session.install(*EVERYTHING)
+    conform(session, *(session.posargs or ["--device=numpy", "--device=cpu"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """The layout and the habits of the code: ruff for Python, clang-format for C++; `-- --fix` repairs what it can."""
+    session.install(*LINTERS)
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []))
+    session.run("ruff", "format", *([] if fix else ["--check"]))
+    files = [path for package in PACKAGES for path in sorted(Path(package).rglob("*")) if "build" not in path.parts]
+    sources = [str(path) for path in files if path.suffix in NATIVE]
+    session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", *CHECKERS)
+    for package in PACKAGES:
+        session.run("mypy", "--strict", f"{package}/src")
+    session.run("python", "needle-core/tests/typing/check_forwarding.py")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Source distributions and wheels of all packages into dist/, tried in an empty environment."""
+    session.install("build")
+    dist = Path("dist").absolute()
+    shutil.rmtree(dist, ignore_errors=True)
+    for package in PACKAGES:  # the wheel is built from the source distribution, and finds needle-core in dist/
+        session.run("python", "-m", "build", "--outdir", str(dist), package, env={"PIP_FIND_LINKS": str(dist)})
+    folder = Path(session.create_tmp()).absolute()
+    session.run("python", "-m", "venv", "--clear", str(folder / "empty"))
+    python = str(folder / "empty" / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", *map(str, sorted(dist.glob("*.whl"))), external=True)
+    with session.chdir(folder):
+        session.run(python, "-m", "needle", "doctor", external=True)
+        session.run(python, "-c", SMOKE, external=True)
+
+
+SMOKE = """
+import needle, needle.nn, needle.optim, needle_conformance
+for device in needle.devices():
+    x = needle.ones(2, 3, device=device, requires_grad=True)
+    (x @ x.T).sum().backward()
+    assert x.grad.sum().item() == 24, device
+print("the wheels work on", *map(repr, needle.devices()))
+"""
+
+
+if __name__ == "__main__":
+    nox.main()
