@@ -22,6 +22,10 @@ struct Scalar {
   bool is_float;
 };
 
+struct Pair {
+  int64_t y, x;  // vertical, horizontal
+};
+
 struct IndexOutOfRange : std::out_of_range {
   IndexOutOfRange(const char* op, int64_t index, int64_t n)
       : std::out_of_range(std::string(op) + ": index " + std::to_string(index) + " is out of range for size " +
@@ -52,6 +56,13 @@ void matmul(const ShapedView& dst, const ShapedView& a, const ShapedView& b, boo
 void matmul_naive(const ShapedView& dst, const ShapedView& a, const ShapedView& b, bool transpose_a, bool transpose_b);
 void linear(const ShapedView& dst, const ShapedView& a, const ShapedView& b, const View& bias, bool transpose_b,
             std::optional<Unary> activation);
+
+void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
+            int64_t groups);
+void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
+                       Pair dilation, int64_t groups);
+void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
+                        Pair dilation, int64_t groups);
 
 void gather(const ShapedView& dst, const ShapedView& x, const ShapedView& index);
 void scatter_add(const ShapedView& dst, const ShapedView& index, const View& src);

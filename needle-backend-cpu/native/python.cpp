@@ -207,6 +207,15 @@ Argument<std::vector<View>>::Argument(PyObject* object) : items_(PySequence_Fast
   }
 }
 
+Argument<Pair>::Argument(PyObject* object) {
+  if (!PyTuple_Check(object) || PyTuple_GET_SIZE(object) != 2) {
+    PyErr_SetString(PyExc_TypeError, "a pair of integers is expected");
+    throw PythonError();
+  }
+  value.y = Argument<int64_t>(PyTuple_GET_ITEM(object, 0)).value;
+  value.x = Argument<int64_t>(PyTuple_GET_ITEM(object, 1)).value;
+}
+
 Argument<Scalar>::Argument(PyObject* object) {
   value.is_float = PyFloat_Check(object);
   value.real = Argument<double>(object).value;

@@ -72,6 +72,12 @@ template <> struct Argument<std::optional<Unary>> {
   }
 };
 
+template <> struct Argument<Pair> {
+  Pair value;
+  static constexpr int64_t weight = 0;
+  explicit Argument(PyObject* object);
+};
+
 template <> struct Argument<View> {
   View value;
   int64_t weight;

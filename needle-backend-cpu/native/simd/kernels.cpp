@@ -10,6 +10,7 @@ void fill_kernels(Kernels& table) {
   fill_reduce(table);
   fill_rows(table);
   fill_gemm(table);
+  fill_conv(table);
   fill_optim(table);
   fill_random(table);
 }

@@ -46,6 +46,17 @@ struct ReduceLoops {
   void (*columns)(const void* x, int64_t stride, int64_t n, int64_t columns, void* out);
 };
 
+// A matrix that is never stored: row i holds what a window sees at the i-th place of a batch of images (batch, height,
+// width, channels), `depth` channels of taps_y x taps_x pixels, zeros where the window reaches over the border.
+struct Windows {
+  const void* image;                     // at the first channel that is seen
+  int64_t height, width, channels;       // of an image; its pixels lie `channels` elements apart
+  int64_t depth, taps_y, taps_x;         // what a window sees
+  int64_t rows, columns;                 // places in an image
+  int64_t step_y, step_x;                // pixels from one place to the next
+  const int64_t *offsets_y, *offsets_x;  // of each tap, in pixels
+};
+
 // Products of matrices, row-major with leading dimensions; a flag says that the operand is stored transposed.
 struct Gemm {
   int64_t m, n, k;
@@ -54,8 +65,9 @@ struct Gemm {
   bool transpose_a, transpose_b;
   void* c;
   int64_t ldc;
-  const void* bias;  // n elements added to each row, or null
-  bool relu;         // then negative results become 0
+  const void* bias;                  // n elements added to each row, or null
+  bool relu;                         // then negative results become 0
+  const Windows* windows = nullptr;  // takes the place of a and lda
 };
 
 struct SgdStep {
@@ -95,6 +107,11 @@ struct Kernels {
 
   void (*gemm[kComputeTypes])(const Gemm& problem);
 
+  // Each channel by itself, float or double: out[i] = the sum over the taps of window[i] * w, for the places from
+  // `begin` to `end`; the gradient of w, for the taps from `begin` to `end`, sums over all places.
+  void (*depthwise[2])(const Windows& windows, const void* w, void* out, int64_t begin, int64_t end);
+  void (*depthwise_grad[2])(const Windows& windows, int64_t batch, const void* g, void* dw, int64_t begin, int64_t end);
+
   // One piece of one parameter, float or double.
   void (*sgd[2])(const SgdStep& step, void* p, const void* g, void* velocity, int64_t n);
   void (*adam[2])(const AdamStep& step, void* p, const void* g, void* mean, void* square, int64_t n);
@@ -120,6 +137,7 @@ void fill_binary(Kernels& table);
 void fill_reduce(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);
+void fill_conv(Kernels& table);
 void fill_optim(Kernels& table);
 void fill_random(Kernels& table);
 

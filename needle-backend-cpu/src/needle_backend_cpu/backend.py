@@ -12,12 +12,12 @@ from needle_backend_cpu import _ext
 
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul", "linear",
-    "gather", "scatter_add",
+    "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
-        "sgd_step", "adam_step",
+        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight",
     }
 )  # fmt: skip
 
@@ -45,6 +45,9 @@ class CpuBackend(Backend):
     binary_scalar = staticmethod(_ext.binary_scalar)
     matmul = staticmethod(_ext.matmul)
     linear = staticmethod(_ext.linear)
+    conv2d = staticmethod(_ext.conv2d)
+    conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
+    conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     gather = staticmethod(_ext.gather)
     scatter_add = staticmethod(_ext.scatter_add)
     argmax = staticmethod(_ext.argmax)

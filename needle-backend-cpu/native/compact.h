@@ -1,0 +1,65 @@
+// Operands as contiguous arrays of their compute type, and results that are narrowed at the end.
+#ifndef NEEDLE_CPU_COMPACT_H
+#define NEEDLE_CPU_COMPACT_H
+
+#include "ops.h"
+#include "strided.h"
+#include "workspace.h"
+
+namespace needle {
+
+// A contiguous view of other memory in the shape of `like`.
+inline ShapedView contiguous_like(const ShapedView& like, void* data) {
+  ShapedView view = like;
+  view.data = data;
+  view.contiguous = true;
+  for (int64_t axis = like.rank - 1, step = 1; axis >= 0; step *= like.shape[axis--]) view.strides[axis] = step;
+  return view;
+}
+
+// An operand in row-major order and its compute type: its own memory, or a copy for the time of a scope.
+class Compact {
+ public:
+  explicit Compact(const ShapedView& view)
+      : stored_(view.contiguous ? 1 : static_cast<size_t>(view.size * item_size(view.dtype))),
+        wide_(is_stored_as_computed(view.dtype) ? 1 : static_cast<size_t>(view.size * compute_size(view.dtype))),
+        data_(view.data) {
+    if (!view.contiguous) {
+      copy(contiguous_like(view, stored_.as<void>()), view);
+      data_ = stored_.as<void>();
+    }
+    if (is_stored_as_computed(view.dtype)) return;
+    kernels().widen[static_cast<int>(view.dtype)](data_, wide_.as<void>(), view.size);
+    data_ = wide_.as<void>();
+  }
+
+  template <class T = unsigned char> const T* as() const { return static_cast<const T*>(data_); }
+
+ private:
+  Workspace stored_, wide_;
+  const void* data_;
+};
+
+// Space for a contiguous result in its compute type; `commit` stores it.
+class Result {
+ public:
+  explicit Result(const View& view)
+      : view_(view),
+        wide_(is_stored_as_computed(view.dtype) ? 1 : static_cast<size_t>(view.size * compute_size(view.dtype))) {}
+
+  template <class T = unsigned char> T* as() const {
+    return static_cast<T*>(is_stored_as_computed(view_.dtype) ? view_.data : wide_.as<void>());
+  }
+  void commit() const {
+    if (is_stored_as_computed(view_.dtype)) return;
+    kernels().narrow[static_cast<int>(view_.dtype)](wide_.as<void>(), view_.data, view_.size);
+  }
+
+ private:
+  const View& view_;
+  Workspace wide_;
+};
+
+}  // namespace needle
+
+#endif  // NEEDLE_CPU_COMPACT_H
