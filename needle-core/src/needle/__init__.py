@@ -140,6 +140,7 @@ from needle.functions import (
     sign,
     sin,
     softmax,
+    softplus,
     split,
     sqrt,
     square,
@@ -193,7 +194,6 @@ from needle.neural import (
     gelu,
     scaled_dot_product_attention,
     silu,
-    softplus,
 )
 from needle.random import (
     Generator,

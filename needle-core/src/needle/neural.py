@@ -27,12 +27,6 @@ def silu(x: TensorLike) -> Tensor:
     return y * y.sigmoid()
 
 
-def softplus(x: TensorLike) -> Tensor:
-    """log(1 + exp(x)) without overflow."""
-    y = as_tensor(x)
-    return y.maximum(0.0) + (-y.abs()).exp().log1p()  # maximum, not relu: its gradient at 0 is a half, as it should be
-
-
 def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
     """Each element 0 with probability p, the others divided by 1 - p (Srivastava et al., 2014)."""
     y = as_tensor(x)
