@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from conftest import Site
+from site_folder import Site
 
 import needle
 from needle import cli, doctor

@@ -1,7 +1,7 @@
 """`needle.nn`, `needle.optim` and `needle.data`: what they are with needle-nn, and what they say without it."""
 
 import pytest
-from conftest import Site
+from site_folder import Site
 
 HIDDEN = """
 import sys

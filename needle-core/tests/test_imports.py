@@ -13,24 +13,31 @@ ROOT = Path(needle.__file__).parent
 
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
-errors kinds philox
-shape device dtype
-layout
-backend result_types
-indexing fallback host reference
+errors kinds layering philox
+course device drawing dtype operators shape
+fallback layout op result_types
+backend indexing
+formulas host reference views
 registry
-dispatch
-operators views
-rowwise contraction selection exchange
+backend_ndarray.device dispatch
+backend_numpy contraction convolution exchange normalization observe rowwise selection
 reductions
 ndarray
-op
-ops.elementwise ops.indexing ops.matmul ops.movement ops.pairwise ops.reduction ops.scalar ops.softmax
-graph
-autograd
-tensor
-functions random
-init composed observe ops testing
+backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
+ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
+backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
+backend_ndarray.ndarray_backend_msl backend_ndarray.ndarray_backend_numpy backend_ndarray.strided composed_layers
+fused graph
+autograd backend_ndarray.ndarray tensor_functions
+backend_ndarray tensor
+backend_selection image
+course_op
+course_autograd course_ops.elementwise course_ops.movement course_ops.products course_ops.reduction
+course_ops.tuples
+course_ops course_tensor
+face
+functions init
+arrangement course_names einstein neural testing ops
 nn optim data
 needle
 doctor

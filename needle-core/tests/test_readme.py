@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Site
+from site_folder import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import Site
+from site_folder import Site
 
 Plugin = Callable[..., str]
 

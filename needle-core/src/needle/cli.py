@@ -33,6 +33,8 @@ environment:
   NEEDLE_DISABLE=cuda,cpu  plug-ins that are not to be loaded
   NEEDLE_SYNC=1            wait after each op, so that a failure is raised where it happened
   NEEDLE_VALIDATE=1        compare every native op with the reference, and stop where they differ
+  NEEDLE_COURSE=1          the habits of CMU 10-714's Needle, for homework code and its tests
+  NEEDLE_BACKEND=np        with it: plain NumPy arrays under the tensors (nd: Needle's own, the default)
   NEEDLE_DEBUG=1           show the traceback of an error, not only its line
 
 exit status: 0 if done, 1 for an error (one line on the standard error), 2 for wrong usage."""
