@@ -34,6 +34,7 @@ environment:
   NEEDLE_SYNC=1            wait after each op, so that a failure is raised where it happened
   NEEDLE_VALIDATE=1        compare every native op with the reference, and stop where they differ
   NEEDLE_DEBUG=1           show the traceback of an error, not only its line
+  NEEDLE_COURSE=1          the habits of CMU 10-714's Needle; NEEDLE_BACKEND=np|nd what its tensors hold
 
 exit status: 0 if done, 1 for an error (one line on the standard error), 2 for wrong usage."""
 
