@@ -144,11 +144,11 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(batches: int, tmp_path:
     assert [{**row, "seconds": 0} for row in second.history] == [{**row, "seconds": 0} for row in whole.history]
 
 
-def start(folder: Path, *args: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *args: str, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", "import sys; from needle.cli import main; sys.exit(main())", "train", *args]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
     )
 
 
@@ -184,6 +184,16 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     finish(start(tmp_path, *options, "--out", "whole"))
     assert weights(tmp_path / "runs" / "digits") == weights(tmp_path / "whole")
     assert results(tmp_path / "runs" / "digits") == results(tmp_path / "whole")
+
+
+def test_ctrl_c_ends_the_workers_quietly(tmp_path: Path) -> None:
+    options = ("digits", "--device", "numpy", "--epochs", "50", "--workers", "2")
+    process = start(tmp_path, *options, process_group=0)
+    wait_for(" 2/50", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    text = finish(process, status=130)
+    assert "To go on:" in text
+    assert "Traceback" not in text
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
