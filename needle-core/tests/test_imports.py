@@ -17,20 +17,25 @@ errors kinds philox
 shape device dtype
 layout
 backend result_types
-indexing fallback host reference
+host_arrays indexing
+reference_layers fallback formulas host
+reference
 registry
 dispatch
 operators views
-rowwise contraction selection exchange
+rowwise contraction convolution normalization selection exchange
 reductions
 ndarray
 op
-ops.elementwise ops.indexing ops.matmul ops.movement ops.pairwise ops.reduction ops.scalar ops.softmax
+ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm ops.pairwise ops.parts ops.reduction ops.scalar
+ops.softmax
 graph
-autograd
+autograd fused
+tensor_functions
 tensor
-functions random
-init composed observe ops testing
+functions image random
+arrangement einstein init composed observe ops testing
+composed_layers neural
 nn optim data
 needle
 doctor
