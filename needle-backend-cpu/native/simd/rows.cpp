@@ -4,38 +4,12 @@
 // found row by row.
 #include <needle/functors.h>
 
-#include "simd/vector.h"
+#include "simd/sums.h"
 
 NEEDLE_BEGIN
 namespace {
 
 constexpr int64_t kFlat = 4096;  // elements of rows that share a flat loop
-
-template <class T> T sum_of(const T* x, int64_t n) {
-  using V = Vector<T>;
-  typename V::type sums[2] = {};
-  int64_t i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    sums[0] += V::load(x + i);
-    sums[1] += V::load(x + i + V::lanes);
-  }
-  T total = fold<T>(sums[0] + sums[1], Add());
-  for (; i < n; ++i) total += x[i];
-  return total;
-}
-
-template <class T> T dot(const T* x, const T* y, int64_t n) {
-  using V = Vector<T>;
-  typename V::type sums[2] = {};
-  int64_t i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    sums[0] += V::load(x + i) * V::load(y + i);
-    sums[1] += V::load(x + i + V::lanes) * V::load(y + i + V::lanes);
-  }
-  T total = fold<T>(sums[0] + sums[1], Add());
-  for (; i < n; ++i) total += x[i] * y[i];
-  return total;
-}
 
 template <class T> T max_of(const T* x, int64_t n) {
   using V = Vector<T>;
