@@ -84,6 +84,14 @@ void batch_norm_grad(const View& dx, const View& dw, const View& db, const Shape
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
                      bool training);
 
+void attention(const ShapedView& dst, const ShapedView& q, const ShapedView& k, const ShapedView& v, bool causal,
+               double scale);
+void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView& dv, const ShapedView& g,
+                    const ShapedView& q, const ShapedView& k, const ShapedView& v, const ShapedView& y, bool causal,
+                    double scale);
+
+void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool descending);
+
 void gather(const ShapedView& dst, const ShapedView& x, const ShapedView& index);
 void scatter_add(const ShapedView& dst, const ShapedView& index, const View& src);
 

@@ -67,6 +67,7 @@ struct Gemm {
   int64_t ldc;
   const void* bias;                  // n elements added to each row, or null
   bool relu;                         // then negative results become 0
+  bool accumulate = false;           // added to what c holds
   const Windows* windows = nullptr;  // takes the place of a and lda
 };
 
@@ -104,6 +105,11 @@ struct Kernels {
   void (*cross_entropy[2])(const void* x, const int64_t* labels, void* out, int64_t rows, int64_t n);
   void (*cross_entropy_grad[2])(const void* g, int64_t g_stride, const void* x, const int64_t* labels, void* out,
                                 int64_t rows, int64_t n);
+
+  // In place: softmax(x * scale) of each row. Row r sees its first `first` + r elements, or n if that is fewer, and
+  // the others become 0. The gradient turns g, in place, into y * (g - sum(g * y)) * scale.
+  void (*attention_weights[2])(void* x, int64_t rows, int64_t n, int64_t first, double scale);
+  void (*attention_weights_grad[2])(void* g, const void* y, int64_t rows, int64_t n, double scale);
 
   // Rows normalized by their own statistics; the second does not subtract the mean, and takes no bias. The gradients
   // add those of weight and bias to what dw and db hold.

@@ -13,13 +13,14 @@ from needle_backend_cpu import _ext
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul", "linear",
     "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
-    "pool2d_grad", "moments", "batch_norm", "batch_norm_grad",
+    "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
+        "attention", "attention_grad",
     }
 )  # fmt: skip
 
@@ -59,6 +60,9 @@ class CpuBackend(Backend):
     moments = staticmethod(_ext.moments)
     batch_norm = staticmethod(_ext.batch_norm)
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
+    attention = staticmethod(_ext.attention)
+    attention_grad = staticmethod(_ext.attention_grad)
+    argsort = staticmethod(_ext.argsort)
     gather = staticmethod(_ext.gather)
     scatter_add = staticmethod(_ext.scatter_add)
     argmax = staticmethod(_ext.argmax)
