@@ -1,4 +1,4 @@
-"""Attention and sorting against the reference: blocks, causal edges, layouts of batches, threads; equal keys and NaN."""
+"""Attention and sorting against the reference: blocks, causal edges, threads; equal keys and NaN."""
 
 from typing import Any
 

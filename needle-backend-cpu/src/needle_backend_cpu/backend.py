@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from needle.backend import Backend, View
 from needle.dtype import DTYPES, DType, float32, int32
-from needle.kinds import Binary, Random, Reduce, Unary
+from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
 _STRIDED = (
@@ -95,7 +95,7 @@ class CpuBackend(Backend):
     def describe(self) -> str:
         return f"CPU, {_ext.isa} kernels, {_ext.num_threads()} threads"
 
-    def supports(self, op: str, kind: Unary | Binary | Reduce | Random | None, dtypes: tuple[DType, ...]) -> str | None:
+    def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
         if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):
             return f"{kind.op} does not compute in {dtypes[1]}"
         if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
