@@ -64,6 +64,34 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
                         Pair dilation, int64_t groups);
 
+enum class Pool : int32_t { kMax = 0, kMean = 1 };  // the numbers are those of kinds.py
+
+void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pair stride, Pair padding);
+void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,
+                 Pair size, Pair stride, Pair padding);
+
+void layer_norm(const View& dst, const View& x, const View& weight, const View& bias, int64_t rows, int64_t n,
+                double eps);
+void layer_norm_grad(const View& dx, const View& dw, const View& db, const View& g, const View& x, const View& weight,
+                     int64_t rows, int64_t n, double eps);
+void rms_norm(const View& dst, const View& x, const View& weight, int64_t rows, int64_t n, double eps);
+void rms_norm_grad(const View& dx, const View& dw, const View& g, const View& x, const View& weight, int64_t rows,
+                   int64_t n, double eps);
+void moments(const View& mean, const View& var, const ShapedView& x);
+void batch_norm(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+                const ShapedView& mean, const ShapedView& var, double eps);
+void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
+                     const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
+                     bool training);
+
+void attention(const ShapedView& dst, const ShapedView& q, const ShapedView& k, const ShapedView& v, bool causal,
+               double scale);
+void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView& dv, const ShapedView& g,
+                    const ShapedView& q, const ShapedView& k, const ShapedView& v, const ShapedView& y, bool causal,
+                    double scale);
+
+void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool descending);
+
 void gather(const ShapedView& dst, const ShapedView& x, const ShapedView& index);
 void scatter_add(const ShapedView& dst, const ShapedView& index, const View& src);
 

@@ -6,8 +6,10 @@ import pytest
 import needle as ndl
 from needle import dispatch
 from needle.backend import Backend
+from needle.convolution import Window
 from needle.device import Device
 from needle.errors import KernelError, UnsupportedError
+from needle.kinds import Pool
 from needle.ndarray import from_numpy
 from needle.observe import Synchronizer, Validator
 from needle.reference import NumpyBackend
@@ -165,3 +167,48 @@ def test_failures_at_a_wait_name_the_op(install, monkeypatch):
     monkeypatch.setattr(dispatch, "observers", [Synchronizer()])
     with pytest.raises(KernelError, match="exp: failed on failing:0: device lost"):
         x.exp()
+
+
+def layers_step(device):
+    """Gradients through convolution, normalization, pooling and attention."""
+    rng = np.random.default_rng(0)
+    x, w = (
+        ndl.tensor(rng.standard_normal(shape).astype(np.float32), device=device, requires_grad=True)
+        for shape in ((2, 5, 6, 4), (3, 2, 2, 4))
+    )
+    scale, shift = ndl.ones(4, device=device), ndl.zeros(4, device=device)
+    y = x.conv2d(w, Window((1, 2), (1, 0), groups=2)).layer_norm(scale, shift).rms_norm(scale)
+    mean, var = (ndl.Tensor(moment) for moment in y.array.moments())
+    y = y.batch_norm(scale, shift, mean, var).pool2d(Pool.MAX, (2, 2), (1, 1)).pool2d(Pool.MEAN, (2, 1), (2, 1))
+    y = y.reshape(2, -1, 4)
+    (y.attention(y, y, causal=True) * y.argsort(descending=True)).sum().backward()
+    return x.grad.numpy(), w.grad.numpy()
+
+
+@pytest.mark.parametrize("composed", [{}, dispatch.COMPOSED], ids=["host", "composed"])
+def test_layers_are_the_same_on_the_host_and_composed(install, monkeypatch, composed):
+    monkeypatch.setattr(dispatch, "COMPOSED", composed)
+    device = install("partial", backend_with(*KERNELS))
+    with ndl.set_fallback("silent"):
+        found = layers_step(device)
+    for actual, expected in zip(found, layers_step(Device("numpy")), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    paths = {f.op: f.path for f in ndl.fallbacks() if f.device is device}
+    assert {paths[op] for op in ("conv2d", "layer_norm_grad", "max_pool", "attention", "argsort")} == (
+        {"composed"} if composed else {"host"}
+    )
+
+
+def test_validation_sees_each_result_of_a_layer(install, monkeypatch):
+    def layer_norm_grad(self, dx, dw, db, *rest):
+        NumpyBackend.layer_norm_grad(self, dx, dw, db, *rest)
+        db.buffer.raw[:4] = 0
+
+    device = install("wrong", backend_with(*KERNELS, conv2d=NumpyBackend.conv2d, layer_norm_grad=layer_norm_grad))
+    monkeypatch.setattr(dispatch, "observers", [Validator()])
+    x = from_numpy(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4), device)
+    w, weight = from_numpy(np.ones((2, 2, 4, 5), np.float32), device), from_numpy(np.ones(4, np.float32), device)
+    assert x.conv2d(w, Window()).shape == (1, 1, 2, 5)
+    text = "layer_norm_grad: wrong:0 and the reference differ at 1 of 4 elements"
+    with pytest.raises(KernelError, match=text):
+        x.layer_norm_grad(x, weight, 1e-5)

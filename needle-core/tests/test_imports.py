@@ -17,7 +17,9 @@ errors kinds layering philox
 course device drawing dtype operators shape
 fallback layout op result_types
 backend indexing
-formulas host reference views
+formulas host host_arrays views
+reference_layers
+reference
 registry
 backend_ndarray.device dispatch
 backend_numpy contraction convolution exchange normalization observe rowwise selection

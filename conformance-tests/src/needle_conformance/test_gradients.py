@@ -46,6 +46,8 @@ _KINKS: dict[str, tuple[Callable[..., ndl.Tensor], list[list[float]], list[list[
     "pow_0": (lambda x: x**0, [[0.0, 2.0]], [[0.0, 0.0]]),
     "pow_1": (lambda x: x**1, [[0.0]], [[1.0]]),
     "prod": (ndl.prod, [[0.0, 2.0, 3.0]], [[6.0, 0.0, 0.0]]),
+    "max_pool2d": (lambda x: ndl.max_pool2d(x.reshape(1, 1, 1, 4), (1, 3), 1), [[0.0, 2.0, 2.0, 1.0]],
+                   [[0.0, 2.0, 0.0, 0.0]]),
 }  # fmt: skip
 
 

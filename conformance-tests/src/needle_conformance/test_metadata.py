@@ -10,11 +10,12 @@ from needle.backend import PROTOCOL, Backend, BackendInfo
 from needle.device import Device
 from needle.dispatch import dispatcher
 from needle.dtype import DTYPES, DType, as_dtype
-from needle.kinds import Binary, Random, Reduce, Unary
+from needle.kinds import Binary, Pool, Random, Reduce, Unary
 from needle.registry import State, registry
 from needle_conformance.progress import Progress
 
-_KINDS: dict[str, Any] = {"unary": Unary, "binary": Binary, "binary_scalar": Binary, "reduce": Reduce, "random": Random}
+_KINDS: dict[str, Any] = {"unary": Unary, "binary": Binary, "binary_scalar": Binary, "reduce": Reduce, "random": Random,
+                          "pool2d": Pool, "pool2d_grad": Pool}  # fmt: skip
 _NOT_OPS = {"allocate", "upload", "download", "synchronize", "host_view", "memory_stats", "describe", "implements",
             "supports"}  # fmt: skip
 PRIMITIVES = [

@@ -1,22 +1,9 @@
 // Convolutions of each channel by itself; all others are matrix products over windows.
-#include "simd/windows.h"
+#include "simd/places.h"
 #include "workspace.h"
 
 NEEDLE_BEGIN
 namespace {
-
-// Calls f(tap, pixel) for the taps that lie inside.
-template <class T, class F> void for_taps(const Place& place, F f) {
-  const Windows& w = place.windows;
-  for (int64_t k = 0; k < w.taps_y; ++k) {
-    const int64_t y = place.y() + w.offsets_y[k];
-    if (y < 0 || y >= w.height) continue;
-    for (int64_t l = 0; l < w.taps_x; ++l) {
-      const int64_t x = place.x() + w.offsets_x[l];
-      if (x >= 0 && x < w.width) f(k * w.taps_x + l, static_cast<const T*>(w.image) + place.offset(y, x));
-    }
-  }
-}
 
 template <class T> void depthwise(const Windows& w, const void* kernel, void* out, int64_t begin, int64_t end) {
   using V = Vector<T>;
@@ -28,8 +15,9 @@ template <class T> void depthwise(const Windows& w, const void* kernel, void* ou
     int64_t c = 0;
     for (; c + block <= n; c += block) {
       typename V::type sums[kVectors] = {};
-      for_taps<T>(place, [&](int64_t tap, const T* pixel) {
+      for_taps(place, [&](int64_t tap, int64_t offset) {
         const T* weights = static_cast<const T*>(kernel) + tap * n + c;
+        const T* pixel = static_cast<const T*>(w.image) + offset;
         for (int v = 0; v < kVectors; ++v)
           sums[v] += V::load(pixel + c + v * V::lanes) * V::load(weights + v * V::lanes);
       });
@@ -37,8 +25,9 @@ template <class T> void depthwise(const Windows& w, const void* kernel, void* ou
     }
     for (int64_t j = c; j < n; ++j) to[j] = T(0);
     if (c == n) continue;
-    for_taps<T>(place, [&](int64_t tap, const T* pixel) {
+    for_taps(place, [&](int64_t tap, int64_t offset) {
       const T* weights = static_cast<const T*>(kernel) + tap * n;
+      const T* pixel = static_cast<const T*>(w.image) + offset;
       NEEDLE_INDEPENDENT
       for (int64_t j = c; j < n; ++j) to[j] += pixel[j] * weights[j];
     });

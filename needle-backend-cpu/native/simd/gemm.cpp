@@ -159,7 +159,7 @@ template <class T> struct Product {
       for (int64_t first = 0; first < columns; first += kPanel) {
         const int64_t count = least(kPanel, columns - first);
         const T* bias = last && g.bias != nullptr ? static_cast<const T*>(g.bias) + j + first : nullptr;
-        const Epilogue<T> epilogue{p > 0, bias, last && g.relu};
+        const Epilogue<T> epilogue{p > 0 || g.accumulate, bias, last && g.relu};
         const int width = panel_width(count);
         const TileFunction<T> run = (width == kPanel ? kWide.by_rows : kNarrow.by_rows)[height];
         run(depth, left, step, panels + first * depth, width, c + i * g.ldc + j + first, g.ldc, count, epilogue);
@@ -238,7 +238,7 @@ template <class T> struct Product {
 
 template <class T> void gemm(const Gemm& g) {
   const Product<T> product{g};
-  if (g.windows == nullptr && (g.m == 1 || g.n == 1)) return product.vector_product();
+  if (g.windows == nullptr && !g.accumulate && (g.m == 1 || g.n == 1)) return product.vector_product();
   product.tiled();
 }
 

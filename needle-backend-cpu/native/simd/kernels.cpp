@@ -11,7 +11,9 @@ void fill_kernels(Kernels& table) {
   fill_rows(table);
   fill_gemm(table);
   fill_conv(table);
+  fill_norm(table);
   fill_optim(table);
+  fill_pool(table);
   fill_random(table);
 }
 

@@ -67,6 +67,7 @@ struct Gemm {
   int64_t ldc;
   const void* bias;                  // n elements added to each row, or null
   bool relu;                         // then negative results become 0
+  bool accumulate = false;           // added to what c holds
   const Windows* windows = nullptr;  // takes the place of a and lda
 };
 
@@ -105,6 +106,38 @@ struct Kernels {
   void (*cross_entropy_grad[2])(const void* g, int64_t g_stride, const void* x, const int64_t* labels, void* out,
                                 int64_t rows, int64_t n);
 
+  // In place: softmax(x * scale) of each row. Row r sees its first `first` + r elements, or n if that is fewer, and
+  // the others become 0. The gradient turns g, in place, into y * (g - sum(g * y)) * scale.
+  void (*attention_weights[2])(void* x, int64_t rows, int64_t n, int64_t first, double scale);
+  void (*attention_weights_grad[2])(void* g, const void* y, int64_t rows, int64_t n, double scale);
+
+  // Rows normalized by their own statistics; the second does not subtract the mean, and takes no bias. The gradients
+  // add those of weight and bias to what dw and db hold.
+  void (*layer_norm[2])(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n,
+                        double eps);
+  void (*rms_norm[2])(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n,
+                      double eps);
+  void (*layer_norm_grad[2])(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db,
+                             int64_t rows, int64_t n, double eps);
+  void (*rms_norm_grad[2])(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db, int64_t rows,
+                           int64_t n, double eps);
+
+  // Columns, which are channels. The mean of each and the sum of squared distances from it; (x - mean) * scale + bias;
+  // the sums of g * (x - mean) and of g; g * a + (x - mean) * b + c.
+  void (*channel_moments[2])(const void* x, int64_t rows, int64_t n, void* mean, void* squares);
+  void (*channel_scale[2])(const void* x, const void* mean, const void* scale, const void* bias, void* out,
+                           int64_t rows, int64_t n);
+  void (*channel_sums[2])(const void* g, const void* x, const void* mean, int64_t rows, int64_t n, void* products,
+                          void* sums);
+  void (*channel_grad[2])(const void* g, const void* x, const void* mean, const void* a, const void* b, const void* c,
+                          void* out, int64_t rows, int64_t n);
+
+  // Windows of each channel, for the places from `begin` to `end`. The gradients add to what dx holds.
+  void (*pool_max[2])(const Windows& windows, void* out, int64_t begin, int64_t end);
+  void (*pool_mean[2])(const Windows& windows, void* out, int64_t begin, int64_t end);
+  void (*pool_max_grad[2])(const Windows& windows, const void* g, const void* y, void* dx, int64_t begin, int64_t end);
+  void (*pool_mean_grad[2])(const Windows& windows, const void* g, const void* y, void* dx, int64_t begin, int64_t end);
+
   void (*gemm[kComputeTypes])(const Gemm& problem);
 
   // Each channel by itself, float or double: out[i] = the sum over the taps of window[i] * w, for the places from
@@ -138,7 +171,9 @@ void fill_reduce(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);
 void fill_conv(Kernels& table);
+void fill_norm(Kernels& table);
 void fill_optim(Kernels& table);
+void fill_pool(Kernels& table);
 void fill_random(Kernels& table);
 
 // The index of a C++ type among the compute types.

@@ -4,38 +4,12 @@
 // found row by row.
 #include <needle/functors.h>
 
-#include "simd/vector.h"
+#include "simd/sums.h"
 
 NEEDLE_BEGIN
 namespace {
 
 constexpr int64_t kFlat = 4096;  // elements of rows that share a flat loop
-
-template <class T> T sum_of(const T* x, int64_t n) {
-  using V = Vector<T>;
-  typename V::type sums[2] = {};
-  int64_t i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    sums[0] += V::load(x + i);
-    sums[1] += V::load(x + i + V::lanes);
-  }
-  T total = fold<T>(sums[0] + sums[1], Add());
-  for (; i < n; ++i) total += x[i];
-  return total;
-}
-
-template <class T> T dot(const T* x, const T* y, int64_t n) {
-  using V = Vector<T>;
-  typename V::type sums[2] = {};
-  int64_t i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    sums[0] += V::load(x + i) * V::load(y + i);
-    sums[1] += V::load(x + i + V::lanes) * V::load(y + i + V::lanes);
-  }
-  T total = fold<T>(sums[0] + sums[1], Add());
-  for (; i < n; ++i) total += x[i] * y[i];
-  return total;
-}
 
 template <class T> T max_of(const T* x, int64_t n) {
   using V = Vector<T>;
@@ -178,12 +152,38 @@ void cross_entropy_grad(const void* g, int64_t g_stride, const void* x, const in
   });
 }
 
+template <class T> void attention_weights(void* x, int64_t rows, int64_t n, int64_t first, double scale) {
+  for (int64_t r = 0; r < rows; ++r) {
+    T* row = static_cast<T*>(x) + r * n;
+    const int64_t seen = first + r < n ? first + r : n;
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < seen; ++i) row[i] *= T(scale);
+    shift_rows(row, row, 1, seen);
+    exp_all(row, row, seen);
+    const T share = T(1) / sum_of(row, seen);
+    for (int64_t i = 0; i < seen; ++i) row[i] *= share;
+    for (int64_t i = seen; i < n; ++i) row[i] = T(0);
+  }
+}
+
+template <class T> void attention_weights_grad(void* g, const void* y, int64_t rows, int64_t n, double scale) {
+  for (int64_t r = 0; r < rows; ++r) {
+    T* grad = static_cast<T*>(g) + r * n;
+    const T* weights = static_cast<const T*>(y) + r * n;
+    const T mean = dot(grad, weights, n);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) grad[i] = weights[i] * (grad[i] - mean) * T(scale);
+  }
+}
+
 template <class T> void fill(Kernels& table, int type) {
   table.softmax[type] = softmax<T>;
   table.log_softmax[type] = log_softmax<T>;
   table.softmax_grad[type] = softmax_grad<T>;
   table.log_softmax_grad[type] = log_softmax_grad<T>;
   table.cross_entropy[type] = cross_entropy<T>;
+  table.attention_weights[type] = attention_weights<T>;
+  table.attention_weights_grad[type] = attention_weights_grad<T>;
   table.cross_entropy_grad[type] = cross_entropy_grad<T>;
 }
 

@@ -3,34 +3,10 @@
 #define NEEDLE_CPU_WINDOWS_H
 
 #include "simd/gemm_micro.h"
+#include "simd/places.h"
 
 NEEDLE_BEGIN
 namespace {
-
-// One place of a window: its image, and the pixel that offsets count from.
-struct Place {
-  const Windows& windows;
-  int64_t column, row, image;
-
-  Place(const Windows& w, int64_t i)
-      : windows(w), column(i % w.columns), row(i / w.columns % w.rows), image(i / w.columns / w.rows) {}
-
-  void next() {
-    if (++column < windows.columns) return;
-    column = 0;
-    if (++row < windows.rows) return;
-    row = 0;
-    ++image;
-  }
-
-  int64_t y() const { return row * windows.step_y; }
-  int64_t x() const { return column * windows.step_x; }
-
-  // Of the first element of a pixel, which lies inside.
-  int64_t offset(int64_t at_y, int64_t at_x) const {
-    return ((image * windows.height + at_y) * windows.width + at_x) * windows.channels;
-  }
-};
 
 template <class T> struct WindowPacker {
   using V = Vector<T>;

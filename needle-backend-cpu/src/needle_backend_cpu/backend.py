@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 from needle.backend import Backend, View
 from needle.dtype import DTYPES, DType, float32, int32
-from needle.kinds import Binary, Random, Reduce, Unary
+from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul", "linear",
-    "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight",
+    "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
-        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight",
+        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
+        "attention", "attention_grad",
     }
 )  # fmt: skip
 
@@ -48,6 +51,18 @@ class CpuBackend(Backend):
     conv2d = staticmethod(_ext.conv2d)
     conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
+    pool2d = staticmethod(_ext.pool2d)
+    pool2d_grad = staticmethod(_ext.pool2d_grad)
+    layer_norm = staticmethod(_ext.layer_norm)
+    layer_norm_grad = staticmethod(_ext.layer_norm_grad)
+    rms_norm = staticmethod(_ext.rms_norm)
+    rms_norm_grad = staticmethod(_ext.rms_norm_grad)
+    moments = staticmethod(_ext.moments)
+    batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_grad = staticmethod(_ext.batch_norm_grad)
+    attention = staticmethod(_ext.attention)
+    attention_grad = staticmethod(_ext.attention_grad)
+    argsort = staticmethod(_ext.argsort)
     gather = staticmethod(_ext.gather)
     scatter_add = staticmethod(_ext.scatter_add)
     argmax = staticmethod(_ext.argmax)
@@ -80,7 +95,7 @@ class CpuBackend(Backend):
     def describe(self) -> str:
         return f"CPU, {_ext.isa} kernels, {_ext.num_threads()} threads"
 
-    def supports(self, op: str, kind: Unary | Binary | Reduce | Random | None, dtypes: tuple[DType, ...]) -> str | None:
+    def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
         if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):
             return f"{kind.op} does not compute in {dtypes[1]}"
         if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):

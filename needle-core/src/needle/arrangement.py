@@ -62,13 +62,13 @@ def masked_fill(x: TensorLike, mask: TensorLike, value: float) -> Tensor:
 
 
 def argsort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """The order that sorts along an axis; stable, a NaN is the largest."""
+    """The order that sorts along an axis; stable, a NaN larger than all."""
     inner = as_tensor(x)
     return _last(_last(inner, axis, "argsort").argsort(descending), axis, "argsort")
 
 
 def sort(x: TensorLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """The elements in order along an axis; a NaN is the largest."""
+    """The elements in order along an axis; a NaN is larger than all."""
     return topk(x, None, axis, descending)[0]
 
 

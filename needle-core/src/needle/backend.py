@@ -85,7 +85,7 @@ def map_views(arg: Any, f: Callable[[View], View]) -> Any:
     """The same argument with each of its views replaced."""
     if isinstance(arg, View):
         return f(arg)
-    return [f(view) for view in arg] if isinstance(arg, list | tuple) else arg
+    return [f(view) for view in arg] if views_in(arg) else arg
 
 
 def _missing(name: str) -> Any:
@@ -202,7 +202,8 @@ class Backend(ABC):
         _missing("cross_entropy_grad")
 
     def argsort(self, dst: View, x: View, rows: int, n: int, descending: bool) -> None:
-        """dst[r, :] (int32 or int64) = the order that sorts x[r, :]; stable, a NaN is the largest."""
+        """dst[r, :] (int32 or int64) = the order that sorts x[r, :]; stable. A NaN is larger than all: last,
+        or first if descending."""
         _missing("argsort")
 
     def conv2d(self, dst: View, x: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:

@@ -79,5 +79,5 @@ class FusedFunctions:
         return formulas.attention_grad(self, q, k, v, causal, scale)
 
     def argsort(self, descending: bool = False) -> Self:
-        """The order that sorts the last axis; stable, a NaN is the largest."""
+        """The order that sorts the last axis; stable, a NaN larger than all."""
         return self._apply(ArgSort(descending))

@@ -94,6 +94,11 @@ class Pool(Kind):
     MAX = 0  # padding never wins
     MEAN = 1  # over the whole window, zeros of the padding included
 
+    @property
+    def op(self) -> str:
+        """Unlike the reductions of these names: "max_pool", "mean_pool"."""
+        return f"{self.name.lower()}_pool"
+
 
 class Random(Kind):
     """What a generator's bits are turned into; all from Philox4x32-10, see `philox.py`."""

@@ -11,8 +11,8 @@ from needle.device import Device
 from needle.dispatch import WRITES, Call, dispatcher, observers
 from needle.errors import KernelError
 from needle.host import run_on_host
+from needle.host_arrays import read
 from needle.kinds import Kind
-from needle.reference import read
 from needle.registry import BUILT_IN
 
 # Relative to the largest reference value: a divergence is a wrong kernel, not another order of summation.

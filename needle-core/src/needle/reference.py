@@ -5,10 +5,9 @@ Slow and right: each method is the definition of its primitive. Halves are compu
 
 from collections.abc import Callable, Sequence
 from math import erf
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray as _NDArray
 
 from needle import philox
 from needle.backend import Backend, BackendInfo, ConformanceProfile, Probe, View, hookimpl
@@ -18,14 +17,13 @@ from needle.dtype import (
     bfloat16,
     bfloat16_from_float32,
     bool_,
-    float16,
     float32_from_bfloat16,
     numpy_dtype,
 )
 from needle.errors import IndexRangeError, OutOfMemoryError
+from needle.host_arrays import Array, elements, limit, read, write
 from needle.kinds import Binary, Random, Reduce, Unary
-
-Array: TypeAlias = _NDArray[Any]
+from needle.reference_layers import LayerReference
 
 
 class HostBuffer:
@@ -49,30 +47,6 @@ class HostBuffer:
     @property
     def nbytes(self) -> int:
         return self.raw.size
-
-
-def elements(view: View) -> Array:
-    """The NumPy array that shares the view's memory (bfloat16 as uint16)."""
-    size = view.dtype.itemsize
-    layout = view.layout
-    strides = tuple(s * size for s in layout.strides)
-    offset = layout.offset * size if layout.size else 0
-    return np.ndarray(layout.shape, numpy_dtype(view.dtype), view.buffer.raw, offset, strides)
-
-
-def read(view: View) -> Array:
-    """The values to compute with: float32 for halves."""
-    if view.dtype is bfloat16:
-        return float32_from_bfloat16(elements(view))
-    return elements(view).astype(np.float32) if view.dtype is float16 else elements(view)
-
-
-def write(dst: View, values: Any) -> None:
-    """Store results, rounded to dst's dtype; those of one element everywhere."""
-    values = np.asarray(values)
-    if dst.dtype is bfloat16:
-        values = bfloat16_from_float32(values)
-    np.copyto(elements(dst), values.reshape(() if values.size == 1 else dst.shape), casting="unsafe")
 
 
 def _erf(x: Array) -> Array:
@@ -170,14 +144,17 @@ REDUCE: dict[Reduce, np.ufunc] = {
 }
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(LayerReference, Backend):
     """The device `numpy`."""
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(
         {"copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "matmul", "linear", "gather",
          "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
-         "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step"}
+         "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+         "argsort", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad", "layer_norm",
+         "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad", "attention",
+         "attention_grad"}
     )  # fmt: skip
 
     def allocate(self, nbytes: int) -> HostBuffer:
@@ -227,7 +204,7 @@ class NumpyBackend(Backend):
         values = read(x).reshape(rows, n)
         with np.errstate(all="ignore"):
             if n == 0 and kind in (Reduce.MAX, Reduce.MIN):
-                write(dst, np.full(rows, _limit(values.dtype, lowest=kind is Reduce.MAX)))
+                write(dst, np.full(rows, limit(values.dtype, lowest=kind is Reduce.MAX)))
             else:
                 write(dst, REDUCE[kind].reduce(values, axis=1, dtype=values.dtype))
 
@@ -340,14 +317,6 @@ def _of(values: Array, scalar: float) -> Any:
 def _stretched(dst: View, *operands: View) -> list[Array]:
     """Each operand's values, those of one element as a scalar array that NumPy broadcasts."""
     return [read(v) if v.shape == dst.shape else read(v).reshape(()) for v in operands]
-
-
-def _limit(dtype: np.dtype[Any], lowest: bool) -> Any:
-    if dtype.kind == "b":
-        return not lowest
-    if dtype.kind == "f":
-        return -np.inf if lowest else np.inf
-    return np.iinfo(dtype).min if lowest else np.iinfo(dtype).max
 
 
 def _log_softmax(x: Array) -> Array:

@@ -40,7 +40,7 @@ class Rowwise(Views):
         return out
 
     def argsort(self, descending: bool = False) -> Self:
-        """The order that sorts the last axis; stable, a NaN is the largest."""
+        """The order that sorts the last axis; stable, a NaN larger than all."""
         x = self.contiguous()
         out = self.new(x.shape, dispatch.index_dtype(self.device))
         if out.size:

@@ -5,11 +5,14 @@ from needle.dtype import as_dtype
 from needle.registry import device as as_device
 from needle_conformance.case import Case
 from needle_conformance.cases import (
+    arrangement,
+    conv,
     creation,
     elementwise,
     indexing,
     matmul,
     movement,
+    norm,
     pairwise,
     reduction,
     scalar,
@@ -26,6 +29,9 @@ CASES: list[Case] = [
     *movement.CASES,
     *indexing.CASES,
     *matmul.CASES,
+    *conv.CASES,
+    *norm.CASES,
+    *arrangement.CASES,
     *creation.CASES,
 ]
 

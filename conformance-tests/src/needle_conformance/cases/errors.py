@@ -3,6 +3,7 @@
 import numpy as np
 
 import needle as ndl
+from needle.convolution import Window
 from needle.errors import DTypeError, GraphError, IndexRangeError, ShapeError
 from needle_conformance.case import Fails
 
@@ -50,6 +51,50 @@ SHAPES = [
           "assign: (2, 3) with strides (0, 1) repeats elements", name="assign_repeated"),
 ]  # fmt: skip
 
+_W = Window()
+
+LAYERS = [
+    Fails(lambda x, w: x.conv2d(w, _W), [(4, 5, 2), (3, 3, 2, 4)], ShapeError,
+          "conv: takes (N, H, W, C) and (KH, KW, C, O): image is (4, 5, 2), kernel is (3, 3, 2, 4)", name="conv_rank"),
+    Fails(lambda x, w: x.conv2d(w, _W), [(1, 4, 5, 2), (3, 3, 3, 4)], ShapeError,
+          "conv: the image has 2 channels, the kernel takes 3: image is (1, 4, 5, 2), kernel is (3, 3, 3, 4)",
+          name="conv_channels"),
+    Fails(lambda x, w: x.conv2d(w, Window(groups=2)), [(1, 4, 5, 3), (2, 2, 1, 4)], ShapeError,
+          "conv: 2 groups do not divide 3 channels in and 4 out", name="conv_groups"),
+    Fails(lambda x, w: x.conv2d(w, Window(padding=(1, 0), dilation=(1, 3))), [(1, 1, 3, 2), (3, 2, 2, 4)], ShapeError,
+          "conv: the kernel (3, 4) is larger than the padded image (3, 3): image is (1, 1, 3, 2)", name="conv_size"),
+    Fails(lambda x, w: ndl.conv2d(x, w), [(4, 5, 2), (3, 3, 2, 4)], ShapeError,
+          "conv2d: takes (N, C, H, W): x is (4, 5, 2)", name="conv2d"),
+    Fails(lambda x, w: ndl.conv2d(x, w, stride=0), [(1, 2, 4, 4), (3, 3, 2, 4)], ShapeError,
+          "stride is one int or two, at least 1, not 0", name="conv2d_stride"),
+    Fails(lambda x: ndl.max_pool2d(x, 3), [(1, 1, 2, 5)], ShapeError,
+          "pool: the kernel (3, 3) is larger than the padded image (2, 5): image is (1, 2, 5, 1)", name="max_pool2d"),
+    Fails(lambda x: ndl.avg_pool2d(x, 2, padding=2), [(1, 1, 4, 4)], ShapeError,
+          "pool: a padding of (2, 2) is more than half of the window (2, 2)", name="avg_pool2d"),
+    Fails(lambda x: ndl.adaptive_avg_pool2d(x, 3), [(1, 1, 6, 4)], ShapeError,
+          "adaptive_avg_pool2d: (3, 3) does not divide (6, 4) into equal windows", name="adaptive_avg_pool2d"),
+    Fails(lambda x, w, b: x.layer_norm(w, b), [(3, 5), (5,), (4,)], ShapeError,
+          "layer_norm: takes one parameter for each channel, (5,), not (4,): x is (3, 5)", name="layer_norm"),
+    Fails(lambda x, w, b: x.layer_norm(w, b), [(3, 0), (0,), (0,)], ShapeError,
+          "norm: nothing to normalize along the last axis: shape is (3, 0)", name="layer_norm_none"),
+    Fails(lambda x, w: x.rms_norm(w), [(), ()], ShapeError,
+          "rms_norm: takes one parameter for each channel, (n,), not (): x is ()", name="rms_norm"),
+    Fails(lambda x, w, b, m, v: x.batch_norm(w, b, m, v), [(3, 5), (5,), (5,), (3,), (5,)], ShapeError,
+          "batch_norm: takes one parameter for each channel, (5,), not (3,): x is (3, 5)", name="batch_norm"),
+    Fails(lambda q, k, v: q.attention(k, v), [(2, 3, 4), (3, 4), (3, 4)], ShapeError,
+          "attention: batches differ: q is (2, 3, 4), k is (3, 4), v is (3, 4)", name="attention"),
+    Fails(lambda q, k, v: q.attention(k, v), [(3, 4), (5, 2), (5, 4)], ShapeError,
+          "attention: q and k share D, k and v share S: q is (3, 4), k is (5, 2), v is (5, 4)", name="attention_width"),
+    Fails(lambda x: ndl.topk(x, 5), [(3, 4)], ShapeError, "topk: 5 elements of 4 along axis -1: shape is (3, 4)",
+          name="topk"),
+    Fails(lambda x: ndl.argsort(x, 2), [(3, 4)], ShapeError, "argsort: axis 2 is out of range for rank 2",
+          name="argsort"),
+    Fails(lambda x: ndl.pad(x, [(1, 1)]), [(3, 4)], ShapeError,
+          "pad: takes (before, after) for each axis, not [(1, 1)]: shape is (3, 4)", name="pad"),
+    Fails(lambda a, b: ndl.einsum("ij,jk->ik", a, b), [(3, 4), (5, 2)], ShapeError,
+          "einsum: 4 and 5 differ under one name in 'ij,jk->ik': shapes are (3, 4), (5, 2)", name="einsum"),
+]  # fmt: skip
+
 INDICES = [
     Fails(lambda x: x[3], [(3, 4)], IndexRangeError, "index: 3 is out of range for axis 0 of size 3", name="index"),
     Fails(lambda x: x[0, -5], [(3, 4)], IndexRangeError, "index: -5 is out of range for axis 1 of size 4",
@@ -83,4 +128,4 @@ GRAPHS = [
           name="backward_of_many"),
 ]  # fmt: skip
 
-FAILS = [*SHAPES, *INDICES, *DTYPES, *GRAPHS]
+FAILS = [*SHAPES, *LAYERS, *INDICES, *DTYPES, *GRAPHS]

@@ -18,8 +18,11 @@ def each_of(n: int, compute: Callable[[], tuple[Any, ...]]) -> tuple[Callable[[]
 
 
 def _check_channels(op: str, x: Shape, *others: Shape) -> None:
-    if not x or any(other != x[-1:] for other in others):
-        raise ShapeError(f"{op}: weight and bias are ({x[-1] if x else 'n'},), not {others[0]}: x is {x}")
+    wrong = [other for other in others if other != x[-1:] or not x]
+    if wrong:
+        raise ShapeError(
+            f"{op}: takes one parameter for each channel, ({x[-1] if x else 'n'},), not {wrong[0]}: x is {x}"
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Attention(Op):
 
 @dataclass(frozen=True)
 class ArgSort(Op):
-    """The order that sorts the last axis; stable, a NaN is the largest."""
+    """The order that sorts the last axis; stable, a NaN larger than all."""
 
     descending: bool = False
     name = "argsort"

@@ -1,0 +1,167 @@
+// Normalization of contiguous rows by their own statistics, and of columns, which are channels.
+#include "simd/sums.h"
+
+NEEDLE_BEGIN
+namespace {
+
+template <class T> T squared_distance(const T* x, T mean, int64_t n) {
+  using V = Vector<T>;
+  typename V::type sums[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
+    const typename V::type first = V::load(x + i) - mean, second = V::load(x + i + V::lanes) - mean;
+    sums[0] += first * first;
+    sums[1] += second * second;
+  }
+  T total = fold<T>(sums[0] + sums[1], Add());
+  for (; i < n; ++i) total += (x[i] - mean) * (x[i] - mean);
+  return total;
+}
+
+// What a row is normalized with: (x - mean) * scale.
+template <class T, bool centered> struct Statistics {
+  T mean, scale;
+
+  Statistics(const T* x, int64_t n, double eps) {
+    mean = centered ? sum_of(x, n) / T(n) : T(0);
+    scale = T(1) / math::sqrt(squared_distance(x, mean, n) / T(n) + T(eps));
+  }
+};
+
+template <class T, bool centered>
+void norm(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n, double eps) {
+  const T *w = static_cast<const T*>(weight), *b = static_cast<const T*>(bias);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* from = static_cast<const T*>(x) + r * n;
+    T* to = static_cast<T*>(out) + r * n;
+    const Statistics<T, centered> s(from, n, eps);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const T y = (from[i] - s.mean) * s.scale * w[i];
+      to[i] = centered ? y + b[i] : y;
+    }
+  }
+}
+
+// For h = g * weight and z the normalized row: the means of h and of h * z.
+template <class T> struct RowSums {
+  T of_h, of_hz;
+
+  RowSums(const T* g, const T* x, const T* w, T mean, T scale, int64_t n) {
+    using V = Vector<T>;
+    typename V::type sums[2] = {}, products[2] = {};
+    int64_t i = 0;
+    for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
+      for (int c = 0; c < 2; ++c) {
+        const int64_t at = i + c * V::lanes;
+        const typename V::type h = V::load(g + at) * V::load(w + at);
+        sums[c] += h;
+        products[c] += h * (V::load(x + at) - mean);
+      }
+    }
+    of_h = fold<T>(sums[0] + sums[1], Add());
+    of_hz = fold<T>(products[0] + products[1], Add());
+    for (; i < n; ++i) {
+      of_h += g[i] * w[i];
+      of_hz += g[i] * w[i] * (x[i] - mean);
+    }
+    of_h /= T(n);
+    of_hz *= scale / T(n);
+  }
+};
+
+template <class T, bool centered>
+void norm_grad(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db, int64_t rows, int64_t n,
+               double eps) {
+  const T* w = static_cast<const T*>(weight);
+  T *w_sums = static_cast<T*>(dw), *b_sums = static_cast<T*>(db);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T *grad = static_cast<const T*>(g) + r * n, *from = static_cast<const T*>(x) + r * n;
+    T* to = static_cast<T*>(dx) + r * n;
+    const Statistics<T, centered> s(from, n, eps);
+    const RowSums<T> means(grad, from, w, s.mean, s.scale, n);
+    const T mean_h = centered ? means.of_h : T(0);
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const T z = (from[i] - s.mean) * s.scale, gradient = grad[i];
+      w_sums[i] += gradient * z;
+      if (centered) b_sums[i] += gradient;
+      to[i] = (gradient * w[i] - mean_h - z * means.of_hz) * s.scale;
+    }
+  }
+}
+
+template <class T> void channel_moments(const void* x, int64_t rows, int64_t n, void* mean, void* squares) {
+  const T* from = static_cast<const T*>(x);
+  T *m = static_cast<T*>(mean), *s = static_cast<T*>(squares);
+  for (int64_t c = 0; c < n; ++c) m[c] = s[c] = T(0);
+  for (int64_t r = 0; r < rows; ++r) {
+    NEEDLE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) m[c] += from[r * n + c];
+  }
+  for (int64_t c = 0; c < n; ++c) m[c] /= T(rows);
+  for (int64_t r = 0; r < rows; ++r) {
+    NEEDLE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) s[c] += (from[r * n + c] - m[c]) * (from[r * n + c] - m[c]);
+  }
+}
+
+template <class T>
+void channel_scale(const void* x, const void* mean, const void* scale, const void* bias, void* out, int64_t rows,
+                   int64_t n) {
+  const T *m = static_cast<const T*>(mean), *a = static_cast<const T*>(scale), *b = static_cast<const T*>(bias);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* from = static_cast<const T*>(x) + r * n;
+    T* to = static_cast<T*>(out) + r * n;
+    NEEDLE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) to[c] = (from[c] - m[c]) * a[c] + b[c];
+  }
+}
+
+template <class T>
+void channel_sums(const void* g, const void* x, const void* mean, int64_t rows, int64_t n, void* products, void* sums) {
+  const T* m = static_cast<const T*>(mean);
+  T *p = static_cast<T*>(products), *s = static_cast<T*>(sums);
+  for (int64_t c = 0; c < n; ++c) p[c] = s[c] = T(0);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T *grad = static_cast<const T*>(g) + r * n, *from = static_cast<const T*>(x) + r * n;
+    NEEDLE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) {
+      s[c] += grad[c];
+      p[c] += grad[c] * (from[c] - m[c]);
+    }
+  }
+}
+
+template <class T>
+void channel_grad(const void* g, const void* x, const void* mean, const void* a, const void* b, const void* c,
+                  void* out, int64_t rows, int64_t n) {
+  const T *m = static_cast<const T*>(mean), *by_g = static_cast<const T*>(a), *by_x = static_cast<const T*>(b);
+  const T* constant = static_cast<const T*>(c);
+  for (int64_t r = 0; r < rows; ++r) {
+    const T *grad = static_cast<const T*>(g) + r * n, *from = static_cast<const T*>(x) + r * n;
+    T* to = static_cast<T*>(out) + r * n;
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) to[i] = grad[i] * by_g[i] + (from[i] - m[i]) * by_x[i] + constant[i];
+  }
+}
+
+template <class T> void fill(Kernels& table, int type) {
+  table.layer_norm[type] = norm<T, true>;
+  table.rms_norm[type] = norm<T, false>;
+  table.layer_norm_grad[type] = norm_grad<T, true>;
+  table.rms_norm_grad[type] = norm_grad<T, false>;
+  table.channel_moments[type] = channel_moments<T>;
+  table.channel_scale[type] = channel_scale<T>;
+  table.channel_sums[type] = channel_sums<T>;
+  table.channel_grad[type] = channel_grad<T>;
+}
+
+}  // namespace
+
+void fill_norm(Kernels& table) {
+  fill<float>(table, 0);
+  fill<double>(table, 1);
+}
+
+NEEDLE_END
