@@ -72,9 +72,14 @@ def run_tests(session: nox.Session, *devices: str) -> None:
         return
     for package in PACKAGES:
         session.run("pytest", f"{package}/tests", env=ONE_THREAD)
-    for example in sorted(Path("examples").glob("*.py")):
-        session.run("python", "-W", "error", str(example), "--epochs", "1", env=ONE_THREAD)
     conform(session, *(f"--device={device}" for device in devices))
+
+
+@nox.session(default=False)
+def oracle(session: nox.Session) -> None:
+    """Layers, losses, optimizers and whole training steps against PyTorch, to 1e-5; `-- ARGUMENTS` go to pytest."""
+    session.install(*EVERYTHING, "torch==2.13.0")
+    session.run("pytest", "needle-nn/tests/oracle", *session.posargs, env=ONE_THREAD)
 
 
 def conform(session: nox.Session, *arguments: str) -> None:

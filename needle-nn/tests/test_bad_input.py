@@ -34,7 +34,7 @@ FAILS: list[tuple[Any, type[Exception], str]] = [
     (lambda: nn.LayerNorm1d(4)(ones(3, 5)), ShapeError, "LayerNorm1d: the last axes are to be (4,): x is (3, 5)"),
     (lambda: nn.LayerNorm((2, 4))(ones(4)), ShapeError, "LayerNorm: the last axes are to be (2, 4): x is (4,)"),
     (lambda: nn.RMSNorm(4)(ones(3, 5)), ShapeError,
-     "rms_norm: weight and bias are (5,), not (4,): x is (3, 5)"),
+     "rms_norm: takes one parameter for each channel, (5,), not (4,): x is (3, 5)"),
     (lambda: nn.Dropout(1.5), ArgumentError, "Dropout: a probability is from 0 to 1, not 1.5"),
     (lambda: needle.dropout(ones(2), -1), ArgumentError, "dropout: a probability is from 0 to 1, not -1"),
     (lambda: nn.Embedding(4, 2)(needle.tensor([1, 4])), IndexRangeError,

@@ -43,7 +43,7 @@ def test_normalize() -> None:
     np.testing.assert_allclose(found, (IMAGE - [1, 2, 3]) / [2, 4, 8])
     assert found.dtype == np.float32
     np.testing.assert_allclose(data.Normalize(0.5, 0.25)(IMAGE), (IMAGE - 0.5) * 4)
-    with pytest.raises(DataError, match=r"^Normalize: std is \[1\. 0\.\]; it must be above 0$"):
+    with pytest.raises(DataError, match=r"^Normalize: std is \[1, 0\]; it must be above 0$"):
         data.Normalize(0, [1, 0])
 
 
