@@ -16,7 +16,7 @@ _LAYOUTS = ("compact", "offset", "padded", "permuted", "sliced", "flipped", "emp
 
 # By layout, (outer, n, inner) of the array and the number m of indices.
 _SIZES: dict[str, list[tuple[int, int, int, int]]] = {
-    "empty": [(0, 3, 2, 4), (2, 3, 0, 4), (2, 3, 2, 0)], "large": [(1, 1009, 101, 997)],
+    "empty": [(0, 3, 2, 4), (2, 3, 0, 4), (2, 3, 2, 0)], "large": [(1, 257, 31, 499), (211, 17, 29, 19)],
     "sizes": [(1, 7, 1, 9), (1, 1, 5, 3), (9, 4, 1, 1), (1, 5, 33, 17)],
 }  # fmt: skip
 _FEW = [(3, 5, 4, 6)]
