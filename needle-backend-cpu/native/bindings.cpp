@@ -29,6 +29,7 @@ PyMethodDef kernel_methods[] = {
     method<&unary>("unary"),
     method<&binary>("binary"),
     method<&binary_scalar>("binary_scalar"),
+    method<&elementwise>("elementwise"),
     method<&where>("where"),
     method<&reduce>("reduce"),
     method<&argmax>("argmax"),

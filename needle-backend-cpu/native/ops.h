@@ -22,6 +22,11 @@ struct Scalar {
   bool is_float;
 };
 
+// Several elementwise functions as numbers; see needle/expression.py.
+struct Expression {
+  const char* packed;
+};
+
 struct Pair {
   int64_t y, x;  // vertical, horizontal
 };
@@ -38,6 +43,8 @@ void unary(Unary kind, const View& dst, const View& x);
 void binary(Binary kind, const View& dst, const View& a, const View& b);
 void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& scalar, bool swapped);
 void where(const View& dst, const View& condition, const View& a, const View& b);
+void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, const Expression& expression,
+                 const std::vector<Scalar>& scalars);
 bool has_unary(Unary kind, DType dtype);
 bool has_binary(Binary kind, DType dtype);
 

@@ -222,4 +222,23 @@ Argument<Scalar>::Argument(PyObject* object) {
   value.integer = value.is_float ? 0 : Argument<int64_t>(object).value;
 }
 
+Argument<Expression>::Argument(PyObject* object) : packed_(PyObject_GetAttrString(object, "packed")) {
+  if (packed_ == nullptr) throw PythonError();
+  value.packed = PyBytes_AsString(packed_);
+  if (value.packed == nullptr) {
+    Py_DECREF(packed_);
+    throw PythonError();
+  }
+}
+
+Argument<std::vector<Scalar>>::Argument(PyObject* object) {
+  if (!PyTuple_Check(object)) {
+    PyErr_SetString(PyExc_TypeError, "a tuple of numbers is expected");
+    throw PythonError();
+  }
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
+    value.push_back(Argument<Scalar>(PyTuple_GET_ITEM(object, i)).value);
+  }
+}
+
 }  // namespace needle

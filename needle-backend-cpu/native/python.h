@@ -114,6 +114,24 @@ template <> struct Argument<std::vector<View>> {
   PyObject* items_;  // holds the views, which hold their buffers
 };
 
+template <> struct Argument<Expression> {
+  Expression value;
+  static constexpr int64_t weight = 0;
+  explicit Argument(PyObject* object);
+  ~Argument() { Py_XDECREF(packed_); }
+  Argument(const Argument&) = delete;
+  Argument& operator=(const Argument&) = delete;
+
+ private:
+  PyObject* packed_;
+};
+
+template <> struct Argument<std::vector<Scalar>> {
+  std::vector<Scalar> value;
+  static constexpr int64_t weight = 0;
+  explicit Argument(PyObject* object);
+};
+
 // `call<&f>` is f as a METH_FASTCALL function: it converts the arguments by f's signature, calls f, releasing the GIL
 // if the operands are large, and turns C++ exceptions into Python's. f returns void.
 template <auto function> struct Caller;

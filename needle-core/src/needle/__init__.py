@@ -26,6 +26,7 @@ from needle.arrangement import (
     topk,
     undilate,
 )
+from needle.compiled import compile, log_from_environment
 from needle.device import (
     Device,
 )
@@ -258,6 +259,7 @@ __all__ = [
     "broadcast_to",
     "ceil",
     "clip",
+    "compile",
     "concatenate",
     "conv1d",
     "conv2d",
@@ -424,6 +426,7 @@ def __dir__() -> list[str]:
 
 
 observe.from_environment()
+log_from_environment()
 
 # As attributes, `matmul` and `conv` are the course's functions; `from needle.ops.matmul import` finds the modules.
 del ops.matmul, ops.conv
