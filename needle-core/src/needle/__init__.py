@@ -196,6 +196,7 @@ from needle.neural import (
     scaled_dot_product_attention,
     silu,
 )
+from needle.profiler import profile
 from needle.random import (
     Generator,
     manual_seed,
@@ -338,6 +339,7 @@ __all__ = [
     "permute",
     "power",
     "prod",
+    "profile",
     "rand",
     "randb",
     "randn",
