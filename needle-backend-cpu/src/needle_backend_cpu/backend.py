@@ -3,7 +3,8 @@
 Functions of the extension are class attributes as they are, so that a call costs no Python frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from needle.backend import Backend, View
 from needle.dtype import DTYPES, DType, bool_, float32, float64, int32, int64
@@ -90,6 +91,9 @@ class CpuBackend(Backend):
         lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
     ) -> None:  # fmt: skip
         _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+
+    def sequence(self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]) -> Callable[[], None]:
+        return _ext.Sequence(calls, list(moving)).run
 
     def host_view(self, buffer: _ext.Buffer) -> memoryview:
         return memoryview(buffer)

@@ -312,6 +312,14 @@ class Backend(ABC):
 
     # Optional, without a default.
 
+    def sequence(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
+    ) -> Callable[[], None] | None:
+        """A function that makes all these calls of native methods, (name, arguments), one after another and without
+        Python between them; or None. It may be called again and again. The buffers of the views in `moving` are read
+        anew each time, those of all other views stay."""
+        return None
+
     def host_view(self, buffer: Any) -> memoryview | None:
         """The buffer's bytes, writable and without a copy, where its memory is on the host; waits for its work."""
         return None

@@ -4,6 +4,8 @@ Temporaries lie in one arena per device, at the offsets that memory planning cho
 each run; inputs and states are bound to the buffers that hold them now.
 """
 
+from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from needle import dispatch
@@ -28,6 +30,7 @@ class Execution:
         for storage, views in self.views.items():
             if storage.role is Role.TEMPORARY and storage not in self.own:
                 self._set(views, self._arena(storage.device))
+        self.runs = self._joined()
 
     def bind(self, storage: Storage, buffer: Any) -> None:
         """Let a storage from outside be this buffer from now on."""
@@ -46,8 +49,8 @@ class Execution:
             for step in self.steps:
                 dispatch.run(step.device, step.op, *step.arguments())
         else:
-            for step in self.steps:
-                step.plan(*(step.args if step.fixed else step.arguments()))
+            for run in self.runs:
+                run()
         found = [NDArray(v.buffer, v.layout, v.dtype, v.device) for v in self.results]
         self.release(self.own)
         return found
@@ -64,7 +67,7 @@ class Execution:
 
     def _step(self, node: Node) -> "_Step":
         args = tuple(map_operands(arg, self._view) for arg in node.args)
-        return _Step(node, args, dispatch.dispatcher(node.device).plan(node.op, args))
+        return _Step(node, args, *dispatch.dispatcher(node.device).route(node.op, args))
 
     def _view(self, x: Operand) -> NDArray:
         """A view that lies where its storage does; its buffer may come later."""
@@ -74,15 +77,42 @@ class Execution:
         self.views.setdefault(x.storage, []).append(view)
         return view
 
+    def _joined(self) -> list[Callable[[], None]]:
+        """What to call: neighbouring native steps of one device as one call, where the backend joins them."""
+        runs: list[Callable[[], None]] = []
+        for (device, joins), steps in groupby(self.steps, lambda step: (step.device, step.joins)):
+            group = list(steps)
+            joined = self._sequence(device, group) if joins and len(group) > 1 else None
+            runs += [step.run for step in group] if joined is None else [joined]
+        return runs
+
+    def _sequence(self, device: Any, steps: "list[_Step]") -> Callable[[], None] | None:
+        moving = [
+            view for storage, views in self.views.items() for view in views
+            if storage.role in (Role.INPUT, Role.STATE) or storage in self.own
+        ]  # fmt: skip
+        before = [view.buffer for view in moving]
+        self._set(moving, dispatch.dispatcher(device).backend.allocate(0))  # to be prepared with, and never touched
+        try:
+            return dispatch.dispatcher(device).backend.sequence([(step.op, step.args) for step in steps], moving)
+        finally:
+            for view, buffer in zip(moving, before, strict=True):
+                view.buffer = buffer
+
 
 class _Step:
     """A node ready to be called: the way that dispatch found, and the arguments."""
 
-    __slots__ = ("args", "device", "fixed", "op", "plan")
+    __slots__ = ("args", "device", "fixed", "joins", "op", "plan")
 
-    def __init__(self, node: Node, args: tuple[Any, ...], plan: Any) -> None:
+    def __init__(self, node: Node, args: tuple[Any, ...], path: str, plan: Any) -> None:
         self.op, self.device, self.args, self.plan = node.op, node.device, args, plan
         self.fixed = not any(map(has_live, args))
+        native = path == "native" and plan == getattr(dispatch.dispatcher(node.device).backend, node.op)
+        self.joins = self.fixed and native
 
     def arguments(self) -> tuple[Any, ...]:
         return self.args if self.fixed else tuple(map(read, self.args))
+
+    def run(self) -> None:
+        self.plan(*self.arguments())
