@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from needle import tracing
 from needle.backend import Backend, View, map_views, views_in
 from needle.device import Device
-from needle.dtype import DType, int32, int64
+from needle.dtype import INDEX, DType, int32, int64
 from needle.errors import DTypeError
 from needle.fallback import Path, note, record
 from needle.host import run_on_host
@@ -33,6 +33,10 @@ WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), 
 _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
 _ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
+
+# Primitives whose operands may be of several types, and which operand of the others is an index.
+_OF_TYPES = _ELEMENTWISE | {"reduce", "argmax", "argsort"}
+_INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 
 COMPOSED: dict[str, Plan] = {}  # filled by `composed.py`
 
@@ -91,6 +95,7 @@ class Dispatcher:
 
     def plan(self, op: str, args: tuple[Any, ...]) -> Plan:
         """How to run `op` on operands like these."""
+        _check_types(op, args)
         return self.route(op, args)[1]
 
     def route(self, op: str, args: tuple[Any, ...]) -> tuple[Path, Plan]:
@@ -177,6 +182,16 @@ class Dispatcher:
                 f"{op}: {self.device} has no {dtype}; it has {', '.join(sorted(self.backend.dtypes))}; "
                 f"{dtype} is on {', '.join(others) or 'no device here'}"
             )
+
+
+def _check_types(op: str, args: tuple[Any, ...]) -> None:
+    """Raise DTypeError for operands that a kernel would misread: all are of one type, and an index of its own."""
+    at = _INDEX.get(op)
+    if at is not None and args[at].dtype not in INDEX:
+        raise DTypeError(f"{op}: an index is int32 or int64, not {args[at].dtype}; convert it with .astype('int32')")
+    found = dict.fromkeys(_dtypes(tuple(arg for i, arg in enumerate(args) if i != at)))
+    if len(found) > 1 and op not in _OF_TYPES:
+        raise DTypeError(f"{op}: operands are {' and '.join(found)}; convert them to one type with .astype(dtype)")
 
 
 def _written(op: str, args: tuple[Any, ...]) -> list[View]:

@@ -160,6 +160,16 @@ class Tensor(TensorFunctions):
     def contiguous(self) -> "Tensor":
         return self if self.array.layout.contiguous else _recorded(Reshape(self.shape), self.array.copy(), (self,))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`: a leaf with its gradient. `copy.copy` shares the memory."""
+        if self.node is not None:
+            raise GraphError("copy: this tensor was computed and has a graph; copy or pickle its .detach()")
+        return _leaf, (type(self), self.array, self._leaf_grad), self._beside()
+
+    def _beside(self) -> tuple[Any, ...]:
+        """Attributes of subclasses, and the gradient, for `__reduce__`."""
+        return getattr(self, "__dict__", None), {"grad": None if self.grad is None else self.grad.detach()}
+
     # Gradients.
 
     def backward(self, grad: "Tensor | None" = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
@@ -273,6 +283,13 @@ class Tensor(TensorFunctions):
 def apply(op: Op, *inputs: Tensor) -> Tensor:
     """The op of some Tensors, as the first of them applies it."""
     return inputs[0]._apply(op, *inputs[1:])
+
+
+def _leaf(kind: type[Tensor], array: NDArray, requires_grad: bool) -> Tensor:
+    """A Tensor copied or unpickled."""
+    out = kind.__new__(kind)
+    Tensor.__init__(out, array, requires_grad=requires_grad)
+    return out
 
 
 def _wrapped(array: NDArray) -> Tensor:
