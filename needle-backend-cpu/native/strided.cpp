@@ -158,15 +158,28 @@ const void* Reader::read(int64_t n) {
   return wide_.bytes;
 }
 
-Writer::Writer(const View& view, int64_t begin, bool narrowed)
+bool is_streamed(const View& dst) {
+  // More than a core's share of the last cache, with room for the operands. What the system says of that cache is of no
+  // use: a virtual machine may report the host's.
+  constexpr int64_t kLarge = int64_t{8} << 20;
+  return kernels().stream != nullptr && dst.contiguous && dst.size * item_size(dst.dtype) >= kLarge;
+}
+
+Writer::Writer(const View& view, int64_t begin, bool narrowed, bool streamed)
     : next_(bytes_at(view, begin)),
       item_(item_size(view.dtype)),
+      streamed_(streamed),
       narrow_(narrowed ? kernels().narrow[static_cast<int>(view.dtype)] : nullptr) {}
 
-void* Writer::space() { return narrow_ == nullptr ? next_ : wide_.bytes; }
+Writer::~Writer() {
+  if (streamed_) kernels().stream_end();
+}
+
+void* Writer::space() { return direct() ? next_ : wide_.bytes; }
 
 void Writer::commit(int64_t n) {
-  if (narrow_ != nullptr) narrow_(wide_.bytes, next_, n);
+  if (narrow_ != nullptr) narrow_(wide_.bytes, streamed_ ? stored_.bytes : next_, n);
+  if (streamed_) kernels().stream(narrow_ != nullptr ? stored_.bytes : wide_.bytes, next_, n * item_);
   next_ += n * item_;
 }
 

@@ -138,6 +138,11 @@ struct Kernels {
   void (*convert[kComputeTypes][kComputeTypes])(const void* x, void* out, int64_t n);
   void (*round_to_odd)(const void* x, void* out, int64_t n);  // double to float, so that a second rounding is exact
   void (*to_bool[kComputeTypes])(const void* x, void* out, int64_t n);
+  // To dst, past the caches: what is written is not read first and displaces nothing. Null where there is no such
+  // store. The next thread may read it after `stream_end`.
+  void (*stream)(const void* src, void* dst, int64_t nbytes);
+  void (*stream_end)();
+
   void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
 
   // Rows of float (0) or double (1), contiguous.
@@ -221,6 +226,7 @@ void fill_norm(Kernels& table);
 void fill_optim(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_random(Kernels& table);
+void fill_stream(Kernels& table);
 
 // The index of a C++ type among the compute types.
 template <class T> struct ComputeOf;
