@@ -33,7 +33,7 @@ profiler program.passes program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
 backend_ndarray.ndarray_backend_msl backend_ndarray.ndarray_backend_numpy backend_ndarray.strided composed_layers
 fused graph
-autograd backend_ndarray.ndarray tensor_functions
+autograd backend_ndarray.ndarray conversions tensor_functions
 backend_ndarray tensor
 backend_selection image
 course_op

@@ -34,8 +34,13 @@ _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
 _ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
 
-# Primitives whose operands may be of several types, and which operand of the others is an index.
-_OF_TYPES = _ELEMENTWISE | {"reduce", "argmax", "argsort"}
+# Primitives whose operands are of one type, but for the index that some have, by its position.
+_ONE_TYPE = frozenset({
+    "copy", "matmul", "linear", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+    "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
+    "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax", "log_softmax_grad", "gather",
+    "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+})  # fmt: skip
 _INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 
 COMPOSED: dict[str, Plan] = {}  # filled by `composed.py`
@@ -189,7 +194,7 @@ def _check_types(op: str, args: tuple[Any, ...]) -> None:
     if at is not None and args[at].dtype not in INDEX:
         raise DTypeError(f"{op}: an index is int32 or int64, not {args[at].dtype}; convert it with .astype('int32')")
     found = dict.fromkeys(_dtypes(tuple(arg for i, arg in enumerate(args) if i != at)))
-    if len(found) > 1 and op not in _OF_TYPES:
+    if len(found) > 1 and op in _ONE_TYPE:
         raise DTypeError(f"{op}: operands are {' and '.join(found)}; convert them to one type with .astype(dtype)")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from needle import tracing
 from needle.autograd import propagate
+from needle.conversions import Conversions
 from needle.device import Device
 from needle.dispatch import index_dtype
 from needle.dtype import as_dtype
@@ -29,7 +30,7 @@ from needle.tensor_functions import TensorFunctions, broadcast
 TensorLike: TypeAlias = "Tensor | NDArray | np.ndarray[Any, Any] | Sequence[Any] | Scalar"
 
 
-class Tensor(TensorFunctions):
+class Tensor(TensorFunctions, Conversions):
     """An n-dimensional array that remembers how it was computed.
 
     `array` is its NDArray. `grad`, on leaves that require gradients, is a Tensor of the same shape after `backward()`.
@@ -113,39 +114,7 @@ class Tensor(TensorFunctions):
         extra = f", op={self.node.op.name}" if self.node is not None else ", requires_grad=True" * self._leaf_grad
         return f"Tensor({values}, dtype={self.dtype}, device={self.device}{extra})"
 
-    # To the host and between devices.
-
-    def numpy(self) -> Any:
-        """A NumPy array with a copy of the elements (bfloat16 as float32). Waits for the device."""
-        return self.array.numpy()
-
-    def item(self) -> Any:
-        """The one element as a Python number. Waits for the device."""
-        return self.array.item()
-
-    def tolist(self) -> Any:
-        return self.array.tolist()
-
-    def __float__(self) -> float:
-        return float(self.array)
-
-    def __int__(self) -> int:
-        return int(self.array)
-
-    def __bool__(self) -> bool:
-        return bool(self.array)
-
-    def __index__(self) -> int:
-        return self.array.__index__()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self.array.__array__(dtype, copy)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.array.__dlpack_device__()
+    # Between devices and types.
 
     def to(self, device: Device | str | None = None, dtype: Any = None) -> "Tensor":
         """On another device, or of another type; itself where nothing changes. Gradients flow back."""
