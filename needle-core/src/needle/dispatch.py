@@ -172,10 +172,9 @@ class Dispatcher:
     def check_dtype(self, dtype: DType, op: str) -> None:
         """Raise DTypeError where the device cannot hold elements of this type."""
         if dtype not in self.backend.dtypes:
-            others = [str(d) for d in registry.devices() if dtype in dispatcher(d).backend.dtypes]
             raise DTypeError(
                 f"{op}: {self.device} has no {dtype}; it has {', '.join(sorted(self.backend.dtypes))}; "
-                f"{dtype} is on {', '.join(others) or 'no device here'}"
+                f"{dtype} is on {', '.join(_holders(dtype))}"
             )
 
 
@@ -189,6 +188,12 @@ def _dtypes(args: tuple[Any, ...]) -> tuple[DType, ...]:
 
 
 _dispatchers: dict[Device, Dispatcher] = {}
+
+
+def _holders(dtype: DType) -> list[str]:
+    """The devices in use that have a dtype, and the reference: telling of an error opens no hardware."""
+    doors = [dispatcher(Device(BUILT_IN)), *_dispatchers.values()]
+    return sorted({str(door.device) for door in doors if dtype in door.backend.dtypes})
 
 
 def dispatcher(device: Device) -> Dispatcher:
