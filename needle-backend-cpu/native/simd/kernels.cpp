@@ -11,6 +11,7 @@ void fill_kernels(Kernels& table) {
   fill_rows(table);
   fill_gemm(table);
   fill_conv(table);
+  fill_depthwise(table);
   fill_norm(table);
   fill_optim(table);
   fill_pool(table);
