@@ -10,7 +10,7 @@ namespace {
 
 // For each run, where the windows of kTileRows places see it, and the row of the kernel that its first element meets.
 template <class T> struct Seen {
-  const T** from;        // [run * kTileRows + row]
+  const T** from;       // [run * kTileRows + row]
   int64_t* kernel_row;  // [run]
   int64_t runs, length;
 };
@@ -64,8 +64,8 @@ template <class T> struct Line {
   int64_t count, first;
 };
 
-// Rows of the gradient of a kernel, for kRows elements that lie `shift` elements from a pixel on, added to what they hold
-// unless it is the `first` part. Pixels lie `step` elements apart; g is packed, kVectors whole vectors wide.
+// Rows of the gradient of a kernel, for kRows elements that lie `shift` elements from a pixel on, added to what they
+// hold unless it is the `first` part. Pixels lie `step` elements apart; g is packed, kVectors whole vectors wide.
 template <class T, int kRows, int kVectors>
 void grad_tile(const Line<T>* lines, int64_t line_count, int64_t shift, int64_t step, const T* g, T* dw,
                int64_t dw_step, int64_t columns, bool first) {
