@@ -74,19 +74,17 @@ struct Strips {
     per_group = (length + kTileRows - 1) / kTileRows;
     count = p.by_place ? per_group * p.rows * p.columns : per_group;
   }
-
-  bool is_interior(int64_t y, int64_t x) const {
-    return y + least_y >= 0 && y + most_y < p.height && x + least_x >= 0 && x + most_x + p.run_pixels <= p.width;
-  }
 };
 
-// One strip: where its places lie, and what they see. Rows beyond its height repeat the first.
+// One strip: where its places lie, and what they see. Slots beyond its height repeat the first.
 template <class T> struct Strip {
+  using I = Vector<int64_t>;
+
   const Patches& p;
-  int height;
-  bool interior = true;  // no run of any place lies outside, not even in part
-  int64_t y[kTileRows], x[kTileRows], result[kTileRows];
-  const T* pixel[kTileRows];
+  int height, edges = 0;
+  int edge[kTileRows];   // rows whose runs may lie outside in part
+  bool interior = true;  // no run of any place lies outside
+  int64_t y[kSlots], x[kSlots], pixel[kSlots], result[kTileRows];
 
   Strip(const Strips& all, const PatchProduct& product, int64_t index) : p(all.p) {
     const int64_t part = index % all.per_group, group = index / all.per_group;
@@ -97,9 +95,12 @@ template <class T> struct Strip {
     height = static_cast<int>(end - first);
     for (int r = 0; r < height; ++r) {
       y[r] = row * p.step_y, x[r] = column * p.step_x;
-      pixel[r] = static_cast<const T*>(p.image) + image * p.image_step + y[r] * p.line_step + x[r] * p.pixel_step;
+      pixel[r] =
+          address(static_cast<const T*>(p.image) + image * p.image_step + y[r] * p.line_step + x[r] * p.pixel_step);
       result[r] = image * product.image_step + row * product.line_step + column * product.place_step;
-      interior &= all.is_interior(y[r], x[r]);
+      const bool within = x[r] + all.least_x >= 0 && x[r] + all.most_x + p.run_pixels <= p.width;
+      interior &= within && y[r] + all.least_y >= 0 && y[r] + all.most_y < p.height;
+      if (!within) edge[edges++] = r;
       if (p.by_place) {
         ++image;
       } else if (++column == p.columns) {
@@ -107,45 +108,50 @@ template <class T> struct Strip {
         if (++row == p.rows) row = 0, ++image;
       }
     }
-    for (int r = height; r < kTileRows; ++r) y[r] = y[0], x[r] = x[0], pixel[r] = pixel[0];
+    for (int r = height; r < kSlots; ++r) y[r] = y[0], x[r] = x[0], pixel[r] = pixel[0];
   }
+
+  static int64_t address(const T* at) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(at)); }
 
   // The runs that one place at least sees inside, with zeros for the others. `space` is for the runs that are inside in
   // part.
   void see(const T* zeros, T* space, Seen<T>& seen) const {
     seen.runs = 0;
     for (int64_t k = 0; k < p.run_count; ++k) {
-      const T** from = seen.from + seen.runs * kTileRows;
-      const Run& run = p.runs[k];
-      bool any = interior;
-      if (interior) {
-        for (int r = 0; r < kTileRows; ++r) from[r] = pixel[r] + run.offset;
-      } else {
-        any = see_border(run, zeros, space, from);
-      }
+      const T** from = seen.from + seen.runs * kSlots;
+      const bool any = interior ? see_inside(p.runs[k], from) : see_border(p.runs[k], zeros, space, from);
       if (any) seen.kernel_row[seen.runs++] = k * p.length;
     }
   }
 
+  bool see_inside(const Run& run, const T** from) const {
+    const int64_t offset = run.offset * static_cast<int64_t>(sizeof(T));
+    int64_t* to = reinterpret_cast<int64_t*>(from);
+    for (int r = 0; r < kSlots; r += I::lanes) I::store(to + r, I::load(pixel + r) + offset);
+    return true;
+  }
+
   bool see_border(const Run& run, const T* zeros, T*& space, const T** from) const {
-    const uint64_t height_inside = static_cast<uint64_t>(p.height);
-    const uint64_t width_inside = p.width < p.run_pixels ? 0 : static_cast<uint64_t>(p.width - p.run_pixels + 1);
-    int64_t found = 0;
-    for (int r = 0; r < kTileRows; ++r) {
-      const bool in =
-          (static_cast<uint64_t>(y[r] + run.y) < height_inside) & (static_cast<uint64_t>(x[r] + run.x) < width_inside);
-      from[r] = in ? pixel[r] + run.offset : zeros;
-      found += in;
+    const int64_t offset = run.offset * static_cast<int64_t>(sizeof(T)), last_x = p.width - p.run_pixels;
+    int64_t* to = reinterpret_cast<int64_t*>(from);
+    I::type any = I::splat(0);
+    for (int r = 0; r < kSlots; r += I::lanes) {
+      const I::type at_y = I::load(y + r) + run.y, at_x = I::load(x + r) + run.x;
+      const I::type in = (at_y >= 0) & (at_y < p.height) & (at_x >= 0) & (at_x <= last_x);
+      I::store(to + r, (in & (I::load(pixel + r) + offset)) | (~in & address(zeros)));
+      any |= in;
     }
-    if (p.run_pixels == 1 || found == kTileRows) return found > 0;
-    for (int r = 0; r < height; ++r) {
+    bool seen = fold<int64_t>(any, [](I::type a, I::type b) { return a | b; }) != 0;
+    if (p.run_pixels == 1) return seen;
+    for (int e = 0; e < edges; ++e) {
+      const int r = edge[e];
       const int64_t at = x[r] + run.x, left = at < 0 ? -at : 0, right = least(p.run_pixels, p.width - at);
-      if (from[r] != zeros || left >= right || !inside(y[r] + run.y, p.height)) continue;
+      if (left >= right || right - left == p.run_pixels || !inside(y[r] + run.y, p.height)) continue;
       from[r] = space;
-      space = partial(pixel[r] + run.offset, left, right, space);
-      ++found;
+      space = partial(reinterpret_cast<const T*>(pixel[r] + offset), left, right, space);
+      seen = true;
     }
-    return found > 0;
+    return seen;
   }
 
   // The pixels from `left` to `right` of a run, and zeros for the others; returns the end.
@@ -210,7 +216,7 @@ template <class T> void convolve(const PatchProduct& product) {
   const int64_t parts = threads == 1 ? 1 : least(strips.count, 8 * threads);
   const auto run = [&](int64_t task) {
     const int64_t block = task / parts, part = task % parts;
-    const Workspace pointers(static_cast<size_t>(p.run_count * kTileRows) * sizeof(T*));
+    const Workspace pointers(static_cast<size_t>(p.run_count * kSlots) * sizeof(T*));
     const Workspace rows(static_cast<size_t>(p.run_count) * sizeof(int64_t));
     const bool whole = p.run_pixels == 1;
     const Workspace partial(whole ? 1 : static_cast<size_t>(p.run_count * kTileRows * p.length) * sizeof(T));
