@@ -18,15 +18,15 @@ std::vector<int64_t> offsets(int64_t taps, int64_t dilation, int64_t padding) {
   return found;
 }
 
-// An image, and what the windows of a convolution see of it.
+// An image, and what the windows of a convolution see of it. The gradient of a kernel reads lines with a border.
 class Forward {
  public:
-  Forward(const Convolution& conv, const ShapedView& x)
+  Forward(const Convolution& conv, const ShapedView& x, bool bordered = false)
       : conv_(conv),
-        sight_(taps(conv)),
-        image_(x, conv.padding, conv.by_lines(), sight_.patches.by_place) {
-    if (conv.by_lines()) sight_ = lines(conv, image_.planes ? image_.plane_step : 0);
-  }
+        bordered_(bordered && conv.by_lines()),
+        by_pixels_(pixels(conv)),
+        image_(x, reading(), conv.padding, by_pixels_.patches.by_place),
+        sight_(conv.by_lines() ? lines() : by_pixels_) {}
 
   Patches patches(int64_t group) { return sight_.of(image_, group * conv_.depth * conv_.item); }
 
@@ -37,8 +37,11 @@ class Forward {
   }
 
  private:
-  // A run for each tap.
-  static Sight taps(const Convolution& conv) {
+  Reading reading() const {
+    return !conv_.by_lines() ? Reading::kPixels : bordered_ ? Reading::kBorderedLines : Reading::kLines;
+  }
+
+  static Sight pixels(const Convolution& conv) {
     Sight sight;
     for (int64_t k = 0; k < conv.taps_y; ++k) {
       for (int64_t l = 0; l < conv.taps_x; ++l) {
@@ -47,33 +50,42 @@ class Forward {
       }
     }
     sight.patches.length = conv.depth;
+    sight.patches.run_pixels = 1;
+    sight.patches.pixel_length = conv.depth;
     sight.patches.height = conv.height, sight.patches.width = conv.width;
-    return with_places(conv, sight);
-  }
-
-  // A run for each line of taps of a bordered image, and for each channel if those lie `plane` elements apart.
-  static Sight lines(const Convolution& conv, int64_t plane) {
-    Sight sight;
-    for (int64_t channel = 0; channel < (plane == 0 ? 1 : conv.channels); ++channel) {
-      for (int64_t k = 0; k < conv.taps_y; ++k) {
-        sight.runs.push_back({k * conv.dilation.y, 0, channel * plane, conv.tap(k, 0) + channel * conv.outputs});
-      }
-    }
-    sight.patches.length = conv.taps_x * (plane == 0 ? conv.channels : 1);
-    sight.patches.height = conv.height + 2 * conv.padding.y, sight.patches.width = conv.width + 2 * conv.padding.x;
-    return with_places(conv, sight);
-  }
-
-  static Sight with_places(const Convolution& conv, Sight& sight) {
-    sight.patches.batch = conv.batch, sight.patches.rows = conv.rows, sight.patches.columns = conv.columns;
-    sight.patches.step_y = conv.stride.y, sight.patches.step_x = conv.stride.x;
-    sight.finish();
+    place(conv, sight);
+    sight.patches.by_place = !conv.by_lines() && sight.has_wide_borders();
     return sight;
   }
 
+  // A run for each line of taps and, if they lie in planes, for each channel.
+  Sight lines() const {
+    Sight sight;
+    const Pair border = bordered_ ? conv_.padding : Pair{0, 0};
+    for (int64_t channel = 0; channel < (image_.planes ? conv_.channels : 1); ++channel) {
+      for (int64_t k = 0; k < conv_.taps_y; ++k) {
+        const int64_t y = k * conv_.dilation.y - conv_.padding.y + border.y, x = border.x - conv_.padding.x;
+        sight.runs.push_back({y, x, channel * image_.plane_step, conv_.tap(k, 0) + channel * conv_.outputs});
+      }
+    }
+    sight.patches.pixel_length = image_.planes ? 1 : conv_.channels;
+    sight.patches.run_pixels = conv_.taps_x;
+    sight.patches.length = conv_.taps_x * sight.patches.pixel_length;
+    sight.patches.height = conv_.height + 2 * border.y, sight.patches.width = conv_.width + 2 * border.x;
+    place(conv_, sight);
+    return sight;
+  }
+
+  static void place(const Convolution& conv, Sight& sight) {
+    sight.patches.batch = conv.batch, sight.patches.rows = conv.rows, sight.patches.columns = conv.columns;
+    sight.patches.step_y = conv.stride.y, sight.patches.step_x = conv.stride.x;
+  }
+
   const Convolution& conv_;
-  Sight sight_;
+  bool bordered_;
+  Sight by_pixels_;
   Image image_;
+  Sight sight_;
 };
 
 // Depthwise products over all places, in threads.
@@ -118,7 +130,9 @@ class Phase {
         sight_.runs.push_back({y_.offsets[k], x_.offsets[l], 0, conv.tap(y_.taps[k], x_.taps[l])});
       }
     }
-    sight_.finish();
+    p.run_pixels = 1;
+    p.pixel_length = p.length;
+    p.by_place = sight_.has_wide_borders();
   }
 
   bool by_place() const { return sight_.patches.by_place; }
@@ -145,8 +159,9 @@ class Phase {
       std::memcpy(own.as<unsigned char>() + i * pixel, from, static_cast<size_t>(pixel));
     }
     const int64_t taps_y = static_cast<int64_t>(y_.taps.size()), taps_x = static_cast<int64_t>(x_.taps.size());
-    const Windows windows{g,      conv_.rows, conv_.columns, conv_.channels,    conv_.channels,   taps_y, taps_x, rows_,
-                          columns_, 1,        1,             y_.offsets.data(), x_.offsets.data()};
+    const Windows windows{
+        g, conv_.rows, conv_.columns,     conv_.channels,   conv_.channels, taps_y, taps_x, rows_, columns_,
+        1, 1,          y_.offsets.data(), x_.offsets.data()};
     const bool whole = conv_.stride.y == 1 && conv_.stride.x == 1;
     const Workspace space(whole ? 1 : static_cast<size_t>(conv_.batch * rows_ * columns_ * pixel));
     unsigned char* out = whole ? image : space.as<unsigned char>();
@@ -268,11 +283,10 @@ void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const Shaped
       kernels().depthwise_grad[conv.type](windows, conv.batch, grad.as(), out.as(), tap, tap + 1);
     });
   } else {
-    Forward forward(conv, x);
+    Forward forward(conv, x, true);
     for (int64_t group = 0; group < groups; ++group) {
-      kernels().convolve_grad[conv.type]({forward.patches(group),
-                                          grad.as() + group * conv.group_outputs() * conv.item, conv.outputs,
-                                          forward.kernel(out.as(), group)});
+      kernels().convolve_grad[conv.type]({forward.patches(group), grad.as() + group * conv.group_outputs() * conv.item,
+                                          conv.outputs, forward.kernel(out.as(), group)});
     }
   }
   out.commit();
@@ -301,7 +315,7 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
     const Compact grad(g);
     for (const Phase& phase : phases) phase.run_depthwise(grad.as(), kernel.as(), out.as());
   } else {
-    const Image grad(g, padding, false, by_place);
+    const Image grad(g, Reading::kPixels, padding, by_place);
     for (Phase& phase : phases) phase.run(grad, kernel.as(), out.as());
   }
   out.commit();

@@ -42,8 +42,8 @@ struct Convolution {
   bool by_lines() const { return groups == 1 && channels <= kFewChannels && taps_x > 1 && dilation.x == 1; }
 
   Windows windows(const void* image, const std::vector<int64_t>& y, const std::vector<int64_t>& x) const {
-    return {image,    height,   width,    channels, channels, taps_y, taps_x, rows, columns,
-            stride.y, stride.x, y.data(), x.data()};
+    return {image, height,  width,    channels, channels, taps_y,  taps_x,
+            rows,  columns, stride.y, stride.x, y.data(), x.data()};
   }
 
   // Elements of the kernel before those of a tap.
@@ -52,29 +52,46 @@ struct Convolution {
   static constexpr int64_t kFewChannels = 8;
 };
 
-// An array (batch, rows, columns, channels) as the products read it: channels side by side, in the compute type. It is
-// copied only if its own memory is not that, or would be slow. With a border, which is the padding, a line of taps is
-// one run: of all channels or, where memory holds a plane for each channel, of each.
+// How the products read an image: by pixels, or by lines of pixels, which may have a border of zeros.
+enum class Reading { kPixels, kLines, kBorderedLines };
+
+// An array (batch, rows, columns, channels) in the compute type: the channels of a pixel side by side, or, if it is
+// read by lines, the pixels of a line, with a plane for each channel. Copied only if its memory is not that, or would
+// be slow.
 class Image {
  public:
-  int64_t image_step, line_step, pixel_step, plane_step = 1;  // in elements
-  bool bordered, planes;
+  int64_t image_step, line_step, pixel_step, plane_step;  // in elements
+  bool planes;
 
-  Image(const ShapedView& view, Pair border, bool bordered, bool by_place) : bordered(bordered) {
+  Image(const ShapedView& view, Reading reading, Pair border, bool by_place) {
     ShapedView from = view.contiguous ? contiguous_like(view, view.data) : view;
     if (!is_stored_as_computed(view.dtype)) {
       wide_.emplace(view);
       from = contiguous_like(view, const_cast<unsigned char*>(wide_->as()));
       from.dtype = compute_size(view.dtype) == 8 ? DType::kFloat64 : DType::kFloat32;
     }
-    planes = bordered && from.strides[3] > from.strides[2];
-    const int64_t *n = view.shape, height = n[1] + (bordered ? 2 * border.y : 0),
-                  width = n[2] + (bordered ? 2 * border.x : 0), item = compute_size(view.dtype);
-    if (!bordered && (n[3] == 1 || from.strides[3] == 1) && !(by_place && competes(from.strides[0] * item))) {
+    const int64_t channels = view.shape[3];
+    const bool whole_pixels = channels == 1 || from.strides[3] == 1;
+    planes = reading != Reading::kPixels && from.strides[2] == 1 && channels > 1;
+    const bool whole_lines = planes || (whole_pixels && from.strides[2] == channels);
+    const bool readable = reading == Reading::kPixels ? whole_pixels : reading == Reading::kLines && whole_lines;
+    if (readable && !(by_place && competes(from.strides[0] * compute_size(view.dtype)))) {
       image_step = from.strides[0], line_step = from.strides[1], pixel_step = from.strides[2];
+      plane_step = from.strides[3];
       data_ = from.as<unsigned char>();
-      return;
+    } else {
+      copy_from(from, reading == Reading::kBorderedLines ? border : Pair{0, 0}, by_place);
     }
+  }
+
+  const unsigned char* data() const { return data_; }
+
+ private:
+  static constexpr int64_t kShift = 64;  // bytes, a line of the cache
+
+  void copy_from(const ShapedView& from, Pair border, bool by_place) {
+    const int64_t *n = from.shape, height = n[1] + 2 * border.y, width = n[2] + 2 * border.x;
+    const int64_t item = item_size(from.dtype);
     plane_step = planes ? height * width : 1;
     pixel_step = planes ? 1 : n[3];
     line_step = width * pixel_step;
@@ -83,18 +100,13 @@ class Image {
     const size_t bytes = static_cast<size_t>(n[0] * image_step * item);
     copy_.emplace(bytes);
     data_ = copy_->as<unsigned char>();
-    if (bordered) std::memset(copy_->as<void>(), 0, bytes);
+    if (border.y + border.x > 0) std::memset(copy_->as<void>(), 0, bytes);
     ShapedView to = from;
     to.contiguous = false;
-    to.data = copy_->as<unsigned char>() + (bordered ? border.y * line_step + border.x * pixel_step : 0) * item;
+    to.data = copy_->as<unsigned char>() + (border.y * line_step + border.x * pixel_step) * item;
     to.strides[0] = image_step, to.strides[1] = line_step, to.strides[2] = pixel_step, to.strides[3] = plane_step;
     copy(to, from);
   }
-
-  const unsigned char* data() const { return data_; }
-
- private:
-  static constexpr int64_t kShift = 64;  // bytes, a line of the cache
 
   // Pixels so many bytes apart fall on one place or two of a first-level cache, which holds a few of them.
   static bool competes(int64_t bytes) { return bytes % 2048 == 0; }
@@ -110,11 +122,8 @@ class Sight {
   std::vector<Run> runs;  // their offsets without what depends on the image's layout
   Patches patches{};
 
-  // Decides how places are taken together: where borders are a good part of an image, by place.
-  void finish() {
-    patches.run_count = static_cast<int64_t>(runs.size());
-    patches.by_place = patches.batch >= kBatch && share_outside() > kShareOutside;
-  }
+  // Whether places are better taken by place than along the lines.
+  bool has_wide_borders() const { return patches.batch >= kBatch && share_outside() > kShareOutside; }
 
   // What is seen of an image, from some channel on.
   Patches of(const Image& image, int64_t channel) {
@@ -124,11 +133,12 @@ class Sight {
     placed_ = runs;
     for (Run& run : placed_) run.offset += run.y * p.line_step + run.x * p.pixel_step;
     p.runs = placed_.data();
+    p.run_count = static_cast<int64_t>(placed_.size());
     return p;
   }
 
  private:
-  static constexpr int64_t kBatch = 7;             // images that fill a strip well enough
+  static constexpr int64_t kBatch = 7;           // images that fill a strip well enough
   static constexpr double kShareOutside = 0.04;  // of the runs, which is worth it
 
   double share_outside() const {
@@ -140,7 +150,7 @@ class Sight {
       for (int64_t i = 0; i < patches.columns; ++i) x += inside(i * patches.step_x + run.x, patches.width);
       seen += y * x;
     }
-    const int64_t all = patches.run_count * patches.rows * patches.columns;
+    const int64_t all = static_cast<int64_t>(runs.size()) * patches.rows * patches.columns;
     return all == 0 ? 0.0 : 1.0 - static_cast<double>(seen) / static_cast<double>(all);
   }
 

@@ -141,6 +141,10 @@ void Reader::repeat(int64_t n) {
   }
 }
 
+bool Reader::recurs(int64_t n) const {
+  return axes_.rank == 2 && axes_.stride[0] == 0 && n <= gathered_ && (next_ - gathered_at_) % axes_.n[1] == 0;
+}
+
 const void* Reader::read(int64_t n) {
   if (mode_ == kRepeat) return wide_.bytes;
   const unsigned char* block = view_.as<unsigned char>();
@@ -148,9 +152,14 @@ const void* Reader::read(int64_t n) {
     block += next_ * item_;
   } else if (axes_.inner_stride() == 1 && next_ % axes_.inner_length() + n <= axes_.inner_length()) {
     block += axes_.offset_of(next_) * item_;  // within one contiguous row
+  } else if (recurs(n)) {
+    next_ += n;
+    return widen_ == nullptr ? stored_.bytes : wide_.bytes;
   } else {
     gather_elements(view_, axes_, next_, n, stored_.bytes);
     block = stored_.bytes;
+    gathered_ = n;
+    gathered_at_ = next_;
   }
   next_ += n;
   if (widen_ == nullptr) return block;

@@ -51,9 +51,13 @@ class Reader {
 
   const View& view_;
   void (*widen_)(const void*, void*, int64_t);
+  // Whether what was gathered last is what the next n elements are: one row again and again, as of a bias.
+  bool recurs(int64_t n) const;
+
   int64_t item_, next_;
   Mode mode_;
   Axes axes_;
+  int64_t gathered_ = 0, gathered_at_ = 0;
   Scratch stored_, wide_;
 };
 

@@ -15,15 +15,15 @@ constexpr int64_t kGradPlaces = 256;        // whose sum is taken in registers
 
 inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
-template <class T> constexpr int kPanel = kTileVectors* Vector<T>::lanes;
+template <class T> constexpr int kPanel = kTileVectors * Vector<T>::lanes;
 
 // A last panel of few columns is one vector wide.
 template <class T> int64_t panel_width(int64_t count) {
   return count <= Vector<T>::lanes ? Vector<T>::lanes : kPanel<T>;
 }
 
-// `rows` rows of `count` columns, as out[row * width + column], padded with zeros. A row, or with `transposed` a column,
-// lies `step` elements after the other.
+// `rows` rows of `count` columns, as out[row * width + column], padded with zeros. A row, or with `transposed` a
+// column, lies `step` elements after the other.
 template <class T>
 void pack_panel(const T* from, int64_t step, bool transposed, int64_t rows, int64_t count, int64_t width, T* out) {
   using V = Vector<T>;
@@ -60,58 +60,107 @@ inline bool inside(int64_t at, int64_t size) { return at >= 0 && at < size; }
 struct Strips {
   const Patches& p;
   int64_t length, per_group, count;
+  int64_t least_y = 0, most_y = 0, least_x = 0, most_x = 0;  // of all runs
 
   explicit Strips(const Patches& patches) : p(patches) {
+    for (int64_t k = 0; k < p.run_count; ++k) {
+      const Run& run = p.runs[k];
+      if (k == 0 || run.y < least_y) least_y = run.y;
+      if (k == 0 || run.y > most_y) most_y = run.y;
+      if (k == 0 || run.x < least_x) least_x = run.x;
+      if (k == 0 || run.x > most_x) most_x = run.x;
+    }
     length = p.by_place ? p.batch : p.batch * p.rows * p.columns;
     per_group = (length + kTileRows - 1) / kTileRows;
     count = p.by_place ? per_group * p.rows * p.columns : per_group;
   }
 };
 
-// One strip: where its places lie, and what they see.
+// One strip: where its places lie, and what they see. Slots beyond its height repeat the first.
 template <class T> struct Strip {
-  const Strips& all;
-  const Patches& p = all.p;
-  int height = 0;
-  int64_t image[kTileRows], row[kTileRows], column[kTileRows];
+  using I = Vector<int64_t>;
 
-  Strip(const Strips& strips, int64_t index) : all(strips) {
+  const Patches& p;
+  int height, edges = 0;
+  int edge[kTileRows];   // rows whose runs may lie outside in part
+  bool interior = true;  // no run of any place lies outside
+  int64_t y[kSlots], x[kSlots], pixel[kSlots], result[kTileRows];
+
+  Strip(const Strips& all, const PatchProduct& product, int64_t index) : p(all.p) {
     const int64_t part = index % all.per_group, group = index / all.per_group;
     const int64_t first = all.length * part / all.per_group, end = all.length * (part + 1) / all.per_group;
-    int64_t i = p.by_place ? first : first / (p.rows * p.columns);
-    int64_t y = p.by_place ? group / p.columns : first / p.columns % p.rows;
-    int64_t x = p.by_place ? group % p.columns : first % p.columns;
-    for (; height < end - first; ++height) {
-      image[height] = i, row[height] = y, column[height] = x;
+    int64_t image = p.by_place ? first : first / (p.rows * p.columns);
+    int64_t row = p.by_place ? group / p.columns : first / p.columns % p.rows;
+    int64_t column = p.by_place ? group % p.columns : first % p.columns;
+    height = static_cast<int>(end - first);
+    for (int r = 0; r < height; ++r) {
+      y[r] = row * p.step_y, x[r] = column * p.step_x;
+      pixel[r] =
+          address(static_cast<const T*>(p.image) + image * p.image_step + y[r] * p.line_step + x[r] * p.pixel_step);
+      result[r] = image * product.image_step + row * product.line_step + column * product.place_step;
+      const bool within = x[r] + all.least_x >= 0 && x[r] + all.most_x + p.run_pixels <= p.width;
+      interior &= within && y[r] + all.least_y >= 0 && y[r] + all.most_y < p.height;
+      if (!within) edge[edges++] = r;
       if (p.by_place) {
-        ++i;
-      } else if (++x == p.columns) {
-        x = 0;
-        if (++y == p.rows) y = 0, ++i;
+        ++image;
+      } else if (++column == p.columns) {
+        column = 0;
+        if (++row == p.rows) row = 0, ++image;
       }
+    }
+    for (int r = height; r < kSlots; ++r) y[r] = y[0], x[r] = x[0], pixel[r] = pixel[0];
+  }
+
+  static int64_t address(const T* at) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(at)); }
+
+  // The runs that one place at least sees inside, with zeros for the others. `space` is for the runs that are inside in
+  // part.
+  void see(const T* zeros, T* space, Seen<T>& seen) const {
+    seen.runs = 0;
+    for (int64_t k = 0; k < p.run_count; ++k) {
+      const T** from = seen.from + seen.runs * kSlots;
+      const bool any = interior ? see_inside(p.runs[k], from) : see_border(p.runs[k], zeros, space, from);
+      if (any) seen.kernel_row[seen.runs++] = k * p.length;
     }
   }
 
-  // The runs that one place at least sees inside, with zeros for the others.
-  void see(const T* zeros, Seen<T>& seen) const {
-    const T* base[kTileRows];
-    for (int r = 0; r < height; ++r) {
-      base[r] = static_cast<const T*>(p.image) + image[r] * p.image_step + row[r] * p.step_y * p.line_step +
-                column[r] * p.step_x * p.pixel_step;
+  bool see_inside(const Run& run, const T** from) const {
+    const int64_t offset = run.offset * static_cast<int64_t>(sizeof(T));
+    int64_t* to = reinterpret_cast<int64_t*>(from);
+    for (int r = 0; r < kSlots; r += I::lanes) I::store(to + r, I::load(pixel + r) + offset);
+    return true;
+  }
+
+  bool see_border(const Run& run, const T* zeros, T*& space, const T** from) const {
+    const int64_t offset = run.offset * static_cast<int64_t>(sizeof(T)), last_x = p.width - p.run_pixels;
+    int64_t* to = reinterpret_cast<int64_t*>(from);
+    I::type any = I::splat(0);
+    for (int r = 0; r < kSlots; r += I::lanes) {
+      const I::type at_y = I::load(y + r) + run.y, at_x = I::load(x + r) + run.x;
+      const I::type in = (at_y >= 0) & (at_y < p.height) & (at_x >= 0) & (at_x <= last_x);
+      I::store(to + r, (in & (I::load(pixel + r) + offset)) | (~in & address(zeros)));
+      any |= in;
     }
-    seen.runs = 0;
-    for (int64_t k = 0; k < p.run_count; ++k) {
-      const Run& run = p.runs[k];
-      const T** from = seen.from + seen.runs * kTileRows;
-      bool any = false;
-      for (int r = 0; r < height; ++r) {
-        const bool in = inside(row[r] * p.step_y + run.y, p.height) &&
-                        inside(column[r] * p.step_x + run.x, p.width);
-        from[r] = in ? base[r] + run.offset : zeros;
-        any |= in;
-      }
-      if (any) seen.kernel_row[seen.runs++] = k * p.length;
+    bool seen = fold<int64_t>(any, [](I::type a, I::type b) { return a | b; }) != 0;
+    if (p.run_pixels == 1) return seen;
+    for (int e = 0; e < edges; ++e) {
+      const int r = edge[e];
+      const int64_t at = x[r] + run.x, left = at < 0 ? -at : 0, right = least(p.run_pixels, p.width - at);
+      if (left >= right || right - left == p.run_pixels || !inside(y[r] + run.y, p.height)) continue;
+      from[r] = space;
+      space = partial(reinterpret_cast<const T*>(pixel[r] + offset), left, right, space);
+      seen = true;
     }
+    return seen;
+  }
+
+  // The pixels from `left` to `right` of a run, and zeros for the others; returns the end.
+  T* partial(const T* run, int64_t left, int64_t right, T* to) const {
+    const int64_t begin = left * p.pixel_length, end = right * p.pixel_length;
+    for (int64_t q = 0; q < begin; ++q) to[q] = T(0);
+    for (int64_t q = begin; q < end; ++q) to[q] = run[q];
+    for (int64_t q = end; q < p.length; ++q) to[q] = T(0);
+    return to + p.length;
   }
 };
 
@@ -149,7 +198,8 @@ template <class T> void convolve(const PatchProduct& product) {
   const auto pack = [&](int64_t panel) {
     const int64_t first = panel * kPanel<T>, count = least(kPanel<T>, kernel.n - first), width = panel_width<T>(count);
     for (int64_t k = 0; k < p.run_count; ++k) {
-      const T* from = static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * (kernel.transposed ? kernel.step : 1);
+      const T* from =
+          static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * (kernel.transposed ? kernel.step : 1);
       pack_panel(from, kernel.step, kernel.transposed, p.length, count, width,
                  packed.as<T>() + first * inner + k * p.length * width);
     }
@@ -166,19 +216,20 @@ template <class T> void convolve(const PatchProduct& product) {
   const int64_t parts = threads == 1 ? 1 : least(strips.count, 8 * threads);
   const auto run = [&](int64_t task) {
     const int64_t block = task / parts, part = task % parts;
-    const Workspace pointers(static_cast<size_t>(p.run_count * kTileRows) * sizeof(T*));
+    const Workspace pointers(static_cast<size_t>(p.run_count * kSlots) * sizeof(T*));
     const Workspace rows(static_cast<size_t>(p.run_count) * sizeof(int64_t));
+    const bool whole = p.run_pixels == 1;
+    const Workspace partial(whole ? 1 : static_cast<size_t>(p.run_count * kTileRows * p.length) * sizeof(T));
     Seen<T> seen{pointers.as<const T*>(), rows.as<int64_t>(), 0, p.length};
     for (int64_t s = strips.count * part / parts; s < strips.count * (part + 1) / parts; ++s) {
-      const Strip<T> strip(strips, s);
-      strip.see(nothing.as<T>(), seen);
+      const Strip<T> strip(strips, product, s);
+      strip.see(nothing.as<T>(), partial.as<T>(), seen);
       for (int64_t panel = block * per_block; panel < least(panels, (block + 1) * per_block); ++panel) {
         const int64_t first = panel * kPanel<T>, count = least(kPanel<T>, kernel.n - first);
         const int64_t width = panel_width<T>(count);
         T* result[kTileRows];
         for (int r = 0; r < strip.height; ++r) {
-          result[r] = static_cast<T*>(product.result) + strip.image[r] * product.image_step +
-                      strip.row[r] * product.line_step + strip.column[r] * product.place_step + first;
+          result[r] = static_cast<T*>(product.result) + strip.result[r] + first;
         }
         const auto tile = width == kPanel<T> ? kWide<T>.window[strip.height] : kNarrow<T>.window[strip.height];
         tile(seen, packed.as<T>() + first * inner, result, count);
@@ -222,7 +273,8 @@ template <class T> void convolve_grad(const PatchGrad& problem) {
     const int64_t end = p.run_count * cuts * (task / columns + 1) / halves;
     const int64_t first_panel = panels * (task % columns) / columns;
     const int64_t last_panel = panels * (task % columns + 1) / columns;
-    const Workspace packed(static_cast<size_t>(per_part * p.columns * (last_panel - first_panel) * kPanel<T>) * sizeof(T));
+    const Workspace packed(static_cast<size_t>(per_part * p.columns * (last_panel - first_panel) * kPanel<T>) *
+                           sizeof(T));
     const Workspace space(static_cast<size_t>(per_part) * sizeof(Line<T>));
     for (int64_t line = 0; line < lines; line += per_part) {
       const int64_t count = least(per_part, lines - line), places = count * p.columns;

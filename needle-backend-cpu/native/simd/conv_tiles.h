@@ -8,9 +8,12 @@
 NEEDLE_BEGIN
 namespace {
 
-// For each run, where the windows of kTileRows places see it, and the row of the kernel that its first element meets.
+constexpr int kSlots = (kTileRows + 7) / 8 * 8;  // rows of a strip, in whole vectors
+
+// For each run, where the windows of up to kTileRows places see it, and the row of the kernel that its first element
+// meets.
 template <class T> struct Seen {
-  const T** from;        // [run * kTileRows + row]
+  const T** from;       // [run * kSlots + row]
   int64_t* kernel_row;  // [run]
   int64_t runs, length;
 };
@@ -26,7 +29,7 @@ void window_tile(const Seen<T>& seen, const T* kernel, T* const* result, int64_t
     for (int v = 0; v < kVectors; ++v) sums[i][v] = V::splat(T(0));
   }
   for (int64_t run = 0; run < seen.runs; ++run) {
-    const T* const* pointers = seen.from + run * kTileRows;
+    const T* const* pointers = seen.from + run * kSlots;
     const T* from[kRows];
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) from[i] = pointers[i];
@@ -64,8 +67,8 @@ template <class T> struct Line {
   int64_t count, first;
 };
 
-// Rows of the gradient of a kernel, for kRows elements that lie `shift` elements from a pixel on, added to what they hold
-// unless it is the `first` part. Pixels lie `step` elements apart; g is packed, kVectors whole vectors wide.
+// Rows of the gradient of a kernel, for kRows elements that lie `shift` elements from a pixel on, added to what they
+// hold unless it is the `first` part. Pixels lie `step` elements apart; g is packed, kVectors whole vectors wide.
 template <class T, int kRows, int kVectors>
 void grad_tile(const Line<T>* lines, int64_t line_count, int64_t shift, int64_t step, const T* g, T* dw,
                int64_t dw_step, int64_t columns, bool first) {

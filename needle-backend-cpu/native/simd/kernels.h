@@ -68,12 +68,14 @@ struct Run {
 // there, zeros where a run lies outside.
 struct Patches {
   const void* image;
-  int64_t height, width;                      // pixels of an image, if a run is counted as one
+  int64_t height, width;                      // of an image, in pixels
   int64_t image_step, line_step, pixel_step;  // in elements
   int64_t batch, rows, columns;               // places
   int64_t step_y, step_x;                     // pixels from one place to the next
   const Run* runs;
   int64_t run_count, length;  // elements of a run
+  int64_t run_pixels;         // side by side, of which some may lie outside
+  int64_t pixel_length;       // elements of each
   bool by_place;              // the same place of many images is taken together, not neighbouring places of one
 };
 
