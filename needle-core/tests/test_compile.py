@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -318,3 +319,48 @@ def test_as_a_method_and_a_decorator() -> None:
 def test_errors_of_the_function_pass() -> None:
     with pytest.raises(ZeroDivisionError):
         ndl.compile(lambda x: 1 / 0)(tensor(2))
+
+
+def test_what_comes_back_is_what_it_was() -> None:
+    w = tensor(3)
+    f = ndl.compile(lambda x: (x, w, x.array * 2, x * 2))
+    for _ in range(2):
+        x = tensor(3)
+        same_x, same_w, array, doubled = f(x)
+        assert same_x is x
+        assert same_w is w
+        assert type(array) is type(x.array)
+        assert type(doubled) is ndl.Tensor
+
+
+def test_one_inside_another() -> None:
+    inner = ndl.compile(lambda x: (x * 2 + 1).exp())
+    outer = ndl.compile(lambda x: inner(x).sum() + inner(x * 0).sum())
+    inner(tensor(3))
+    for seed in (1, 2):
+        x = tensor(3, seed=seed).numpy().astype(np.float64)
+        expected = np.exp(2 * x + 1).sum() + 3 * np.e
+        assert float(outer(tensor(3, seed=seed))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_threads_share_a_function() -> None:
+    f = ndl.compile(lambda x: ((x @ x.T).relu() @ x).sum(0))
+    inputs = [tensor(40, 40, seed=i) for i in range(8)]
+    expected = [f(x).numpy() for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, right in zip(pool.map(lambda x: f(x).numpy(), inputs), expected, strict=True):
+                np.testing.assert_array_equal(found, right)
+    assert f.captures == 1
+
+
+def test_attributes_of_the_function() -> None:
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        """Doubles."""
+        return x * 2
+
+    f.note = "kept"  # type: ignore[attr-defined]
+    compiled = ndl.compile(f)
+    assert (compiled.__doc__, compiled.__name__, compiled.note) == ("Doubles.", "f", "kept")
+    with pytest.raises(AttributeError):
+        _ = compiled.nothing

@@ -4,12 +4,14 @@ import functools
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from needle import tracing
 from needle.errors import ArgumentError, DeviceError
 from needle.face import Tensor
 from needle.graph import is_grad_enabled
@@ -33,16 +35,24 @@ class Compiled:
         self.limit = limit
         self.programs: dict[Any, list[Program]] = {}
         self.captures = 0
+        self.lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        """What the function has, such as the parameters of a module."""
+        return getattr(self.__dict__["function"], name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if tracing.active is not None:  # within another captured function, it is a part of that one
+            return self.function(*args, **kwargs)
         leaves, shape = flatten((args, kwargs), tensor_like)
         signature = self._signature(leaves, shape)
         leaves = [_compacted(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         programs = self.programs.get(signature, [])
-        for program in programs:
-            if program.fits():
-                return program.run(inputs)
+        with self.lock:  # the temporaries of a program have one place
+            for program in programs:
+                if program.fits():
+                    return program.run(inputs)
         return self._capture(signature, programs, unflatten(shape, leaves), inputs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -173,7 +183,8 @@ def compile(
 
     Parameters, running statistics and optimizers' state are updated as ever, random numbers go on, learning rates are
     read anew. What Python computes from tensors' values (`.item()`, `if x.sum() > 0`) cannot be replayed and is
-    refused with its line. `disable` names passes to leave out; `limit` is how many programs are kept.
+    refused with its line; what else Python does inside, such as printing or appending to a list, happens once.
+    `disable` names passes to leave out; `limit` is how many programs are kept.
     """
     if compiler is not None:
         raise ArgumentError(f"compile: no compiler {compiler!r}; None is Needle's own")

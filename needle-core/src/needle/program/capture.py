@@ -190,6 +190,10 @@ class Recorder:
         mapped = map_views(arg, self.operand)  # type: ignore[arg-type]
         return list(mapped) if isinstance(arg, list | tuple) and any(isinstance(x, View) for x in arg) else mapped
 
+    def is_foreign(self, view: View) -> bool:
+        """Whether its memory comes from outside and nothing was done with it."""
+        return id(view.buffer) not in self.made and id(view.buffer) not in self.storages
+
     def operand(self, view: View) -> Operand:
         return Operand(self._storage(view), view.layout, view.dtype)
 

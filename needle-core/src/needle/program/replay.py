@@ -38,7 +38,7 @@ class Program:
     updates: list[Update]
     seen: list[Seen]
     shape: Any  # of what the function returns
-    leaves: list[Any]  # what it returns: numbers of results, or other things as they are
+    leaves: list[Any]  # what it returns: of tensors where they come from, other things as they are
 
     def fits(self) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
@@ -76,7 +76,7 @@ class Program:
                 tensor.array = results[update.result]
             else:
                 tensor.grad = Tensor(results[update.result])
-        leaves = [Tensor(results[leaf.number]) if isinstance(leaf, _Result) else leaf for leaf in self.leaves]
+        leaves = [leaf.made(results, inputs) if isinstance(leaf, _Leaf) else leaf for leaf in self.leaves]
         return unflatten(self.shape, leaves)
 
     def summary(self) -> str:
@@ -97,8 +97,17 @@ class Program:
 
 
 @dataclass(frozen=True)
-class _Result:
-    number: int
+class _Leaf:
+    """A leaf of what the function returns: one of its arguments, or a result of the graph."""
+
+    argument: int | None
+    result: int
+    wrapped: bool  # a Tensor and not an NDArray
+
+    def made(self, results: list[NDArray], inputs: list[Tensor]) -> Any:
+        if self.argument is not None:
+            return inputs[self.argument]
+        return Tensor(results[self.result]) if self.wrapped else results[self.result]
 
 
 def _mib(nbytes: int) -> str:
@@ -116,7 +125,7 @@ def capture(
         result = function(*args, **kwargs)
     leaves, shape = flatten(result, lambda leaf: isinstance(leaf, Tensor | NDArray))
     operands: list[Operand] = []
-    returned = [_returned(leaf, recorder, operands) for leaf in leaves]
+    returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
     updates = _updates(recorder, inputs, operands)
     graph = verify(Graph(list(recorder.nodes), operands))
     improved, stages = improve(graph, disable)
@@ -142,16 +151,22 @@ def improve(graph: Graph, disable: frozenset[str] = frozenset()) -> tuple[Graph,
     return graph, stages
 
 
-def _returned(leaf: Any, recorder: Recorder, operands: list[Operand]) -> Any:
-    """A leaf of the function's result: a number among the graph's results, or what it is."""
+def _returned(leaf: Any, recorder: Recorder, inputs: list[Tensor], operands: list[Operand]) -> Any:
+    """A leaf of the function's result: an argument, a number among the graph's results, or what it is."""
+    place = next((i for i, tensor in enumerate(inputs) if tensor is leaf), None)
+    if place is not None or any(seen.tensor is leaf for seen in recorder.seen.values()):
+        return leaf if place is None else _Leaf(place, 0, True)
     if isinstance(leaf, Tensor) and leaf.node is not None and not leaf.node.released:
         raise GraphError(
             f"compile: a result of shape {leaf.shape} could still be differentiated; call backward() inside the "
             "function, or run it under needle.no_grad()"
         )
     if isinstance(leaf, Tensor | NDArray):
-        operands.append(recorder.operand(leaf.array if isinstance(leaf, Tensor) else leaf))
-        return _Result(len(operands) - 1)
+        array = leaf.array if isinstance(leaf, Tensor) else leaf
+        if recorder.is_foreign(array):
+            return leaf
+        operands.append(recorder.operand(array))
+        return _Leaf(None, len(operands) - 1, isinstance(leaf, Tensor))
     return leaf
 
 
