@@ -37,6 +37,7 @@ autograd backend_ndarray.ndarray conversions tensor_functions
 backend_ndarray tensor
 backend_selection image
 course_op
+course_drawing
 course_autograd course_ops.elementwise course_ops.movement course_ops.products course_ops.reduction
 course_ops.tuples
 course_ops course_tensor

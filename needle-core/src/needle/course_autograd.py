@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 
 from needle import autograd, course
+from needle.course_drawing import Sketch
 from needle.course_op import Op
-from needle.graph import is_grad_enabled
+from needle.graph import is_grad_enabled, watching
 
 
 class Value:
@@ -94,8 +95,9 @@ def topo_sort_dfs(node: Value, visited: set[Value], topo_order: list[Value]) -> 
 
 def compute_gradient_of_variables(output_tensor: Any, out_grad: Any) -> None:
     """Set the `grad` of every value behind the output, given that of the output."""
+    order = find_topo_sort([output_tensor])
     parts: dict[Value, list[Any]] = {output_tensor: [out_grad]}
-    for node in reversed(find_topo_sort([output_tensor])):
+    for node in reversed(order):
         grads = parts.pop(node, None)
         if grads is None:
             continue
@@ -106,6 +108,9 @@ def compute_gradient_of_variables(output_tensor: Any, out_grad: Any) -> None:
         for below, g in zip(node.inputs, node.op.gradient_as_tuple(grad, node), strict=True):
             if g is not None:
                 parts.setdefault(below, []).append(g)
+    watch = watching()
+    if watch is not None:
+        watch.sketch = Sketch(order, watch.names)
 
 
 def sum_node_list(node_list: Sequence[Any]) -> Any:

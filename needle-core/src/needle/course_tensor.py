@@ -4,17 +4,19 @@ Its arithmetic is made of the ops of `course_ops`; all else that a Tensor of Nee
 of Needle's ops and is recorded as `Adapted`, so that layers and optimizers need not know which Tensor they see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from needle import course, ndarray, tensor
 from needle.backend_selection import converted, data_of, device_of, dtype_of, new_data, ours
-from needle.course_autograd import Value, compute_gradient_of_variables
+from needle.course_autograd import Value, compute_gradient_of_variables, find_topo_sort
+from needle.course_drawing import Sketch
 from needle.course_op import Adapted, Custom, Op, TensorTupleOp
 from needle.course_ops import elementwise, movement, reduction, tuples
 from needle.course_ops.products import MatMul
+from needle.drawing import Picture
 from needle.dtype import as_dtype, promote
 from needle.errors import DTypeError, GraphError
 from needle.graph import is_grad_enabled
@@ -163,6 +165,10 @@ class Tensor(tensor.Tensor, Value):
         if out_grad is None:
             out_grad = Tensor.make_const(data_of(seed.filled(seed.shape, 1, seed.dtype)))
         compute_gradient_of_variables(self, out_grad)
+
+    def picture(self, names: Mapping[str, Any]) -> Picture:
+        """The graph behind it as boxes and arrows, for `needle.graph`."""
+        return Sketch(find_topo_sort([self]), names).picture()
 
     # How ops are recorded.
 

@@ -129,6 +129,10 @@ def to_svg(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> str
 
 def picture(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> Picture:
     """The graph behind a tensor as boxes and arrows, with the norm of each leaf's `.grad`."""
+    own = getattr(tensor, "picture", None)
+    if own is not None:  # the course's Tensor, whose graph is another
+        drawn: Picture = own(names or {})
+        return drawn
     if tensor.node is None:
         raise GraphError("draw: no graph behind this tensor; compute it from tensors with requires_grad=True")
     if tensor.node.released:
@@ -139,7 +143,7 @@ def picture(tensor: "Tensor", names: "Mapping[str, Tensor] | None" = None) -> Pi
     sketch = _Sketch(tensor.node, names or {})
     for part in sketch.places:
         if not isinstance(part, Node) and part.grad is not None:
-            sketch.squares[part] = _square(part.grad)
+            sketch.squares[part] = sum_of_squares(part.grad)
     return sketch.picture()
 
 
@@ -179,10 +183,10 @@ class _Sketch:
         return Picture(boxes, self.arrows, **limits)
 
 
-def _square(g: Any) -> Any:
+def sum_of_squares(g: Any) -> Any:
     """The sum of squares of a gradient, an NDArray or a Tensor, or Pieces of one; half types in float32."""
     if isinstance(g, Pieces):
-        return sum(_square(piece) for piece in g.values())
+        return sum(sum_of_squares(piece) for piece in g.values())
     array = getattr(g, "array", g)
     wide = array.astype("float32") if array.dtype.itemsize < 4 else array
     return wide.square().sum()
@@ -193,7 +197,7 @@ class Watch:
 
     def __init__(self, names: "Mapping[str, Tensor]", vanishing: float, exploding: float) -> None:
         self.names, self.vanishing, self.exploding = names, vanishing, exploding
-        self.sketch: _Sketch | None = None
+        self.sketch: Any = None  # a _Sketch, or that of the course's graph
 
     def begin(self, root: Node) -> None:
         """A backward pass begins here."""
@@ -202,13 +206,14 @@ class Watch:
     def note(self, at: Parent, g: Any) -> None:
         """A gradient is known."""
         if self.sketch is not None and at in self.sketch.places:
-            self.sketch.squares[at] = _square(g)
+            self.sketch.squares[at] = sum_of_squares(g)
 
     @property
     def picture(self) -> Picture:
         if self.sketch is None:
             raise GraphError("watch: there was no backward pass; call loss.backward() inside `with watch() as seen:`")
-        return self.sketch.picture(vanishing=self.vanishing, exploding=self.exploding)
+        drawn: Picture = self.sketch.picture(vanishing=self.vanishing, exploding=self.exploding)
+        return drawn
 
     def to_dot(self) -> str:
         return drawing.to_dot(self.picture)

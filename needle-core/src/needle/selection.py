@@ -102,8 +102,9 @@ def pick(view: A, key: Key) -> A:
 
 
 def _positions(model: Any, linear: Any) -> Any:
-    """One column of positions, on the model's device and in its type of indices."""
-    host = linear.astype(str(dispatch.index_dtype(model.device))) if isinstance(linear, np.ndarray) else linear
+    """One column of positions, on the device of the model, an array or a Tensor, and in its type of indices."""
+    device = getattr(model, "array", model).device
+    host = linear.astype(str(dispatch.index_dtype(device))) if isinstance(linear, np.ndarray) else linear
     return model.like(host).reshape(-1, 1)
 
 

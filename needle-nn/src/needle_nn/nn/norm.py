@@ -41,7 +41,7 @@ class _BatchNorm(Module):
 
     def _batch_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's moments, after the running ones took note of them."""
-        moments = [Tensor(moment) for moment in x.array.moments()]
+        moments = [Tensor(moment, requires_grad=False) for moment in x.array.moments()]
         with no_grad():
             for running, moment in zip((self.running_mean, self.running_var), moments, strict=True):
                 running.array.assign(((1 - self.momentum) * running + self.momentum * moment).array)
