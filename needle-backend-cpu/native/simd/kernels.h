@@ -26,8 +26,8 @@ static inline Compute compute_type(DType dtype) {
 
 constexpr int kMaxKinds = 64;
 constexpr int kDTypes = 9;
-constexpr int64_t kBlock = 1024;      // elements that are widened or gathered at a time
-constexpr int64_t kColumnTile = 256;  // columns that one call of reduce_columns takes
+constexpr int64_t kBlock = 1024;       // elements that are widened or gathered at a time
+constexpr int64_t kColumnTile = 1024;  // columns that one call of reduce_columns takes
 
 struct UnaryLoop {
   void (*run)(const void* x, void* out, int64_t n);  // null: the function does not compute in this type
@@ -39,10 +39,11 @@ struct BinaryLoop {
   bool to_bool;
 };
 
-// `row` reduces n elements to one, with the same cuts whatever the number of threads; `columns` reduces
-// x[j * stride + c] over j for up to kColumnTile columns c.
+// `row` reduces n elements to one, with the same cuts whatever the number of threads; `rows` does so with some rows
+// that lie one after the other; `columns` reduces x[j * stride + c] over j for up to kColumnTile columns c.
 struct ReduceLoops {
   void (*row)(const void* x, int64_t n, void* out);
+  void (*rows)(const void* x, int64_t n, int64_t rows, void* out);
   void (*columns)(const void* x, int64_t stride, int64_t n, int64_t columns, void* out);
 };
 
@@ -145,6 +146,10 @@ struct Kernels {
   void (*stream)(const void* src, void* dst, int64_t nbytes);
   void (*stream_end)();
 
+  // to[i * to_step + j] = from[j * from_step + i] for i < rows, j < columns, of items of 4 (0) or 8 (1) bytes.
+  void (*transpose[2])(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t rows, int64_t columns,
+                       bool past_caches);
+
   void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
 
   // Rows of float (0) or double (1), contiguous.
@@ -229,6 +234,7 @@ void fill_optim(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_random(Kernels& table);
 void fill_stream(Kernels& table);
+void fill_transpose(Kernels& table);
 
 // The index of a C++ type among the compute types.
 template <class T> struct ComputeOf;
