@@ -1,53 +1,32 @@
-"""Runs the suite in a process of its own, on backends that a test makes."""
+"""Makes the devices of these tests known, in this process and in those that it starts."""
 
 import os
-import re
-import subprocess
 import sys
-from collections import Counter
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import backends
+import installed
 import pytest
 
+from needle_conformance.score.card import Card
+from needle_conformance.score.pool import Task
+from needle_conformance.score.runner import score
 
-@dataclass
-class Run:
-    """What a run of the suite gave."""
+_FOLDER = tempfile.TemporaryDirectory()
+installed.install(Path(_FOLDER.name))
+os.environ["PYTHONPATH"] = os.pathsep.join([_FOLDER.name, str(Path(__file__).parent), *filter(None, sys.path)])
 
-    code: int
-    text: str
-
-    @property
-    def counts(self) -> Counter[str]:
-        """The outcomes of the last line: `3 failed, 20 passed, 7 blocked`."""
-        last = self.text.strip().splitlines()[-1]
-        return Counter({name: int(n) for n, name in re.findall(r"(\d+) (\w+)", last)})
-
-    @property
-    def failed(self) -> set[str]:
-        """The stages that failed."""
-        return set(re.findall(r"^FAILED \S*test_(\w+)\.py::", self.text, re.MULTILINE))
+Here = Callable[..., Card]
 
 
 @pytest.fixture
-def conform(tmp_path: Path) -> Callable[..., Run]:
-    """conform(source, arguments) installs a backend "made" and runs the suite on it, or on what is named."""
+def here() -> Here:
+    """here(device, *only) scores a device of these tests, in this process."""
 
-    def run(source: str | None, *arguments: str, device: str = "made", **profile: object) -> Run:
-        if source is not None:
-            backends.install(tmp_path, "made", source, **profile)
-        path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
-        command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider",
-                   "-p", "needle_conformance.plugin", f"--rootdir={tmp_path}",
-                   "--pyargs", "needle_conformance"]  # fmt: skip
-        command += ["--device", device] if device else []
-        done = subprocess.run(
-            [*command, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True,
-            text=True, timeout=600, check=False,
-        )  # fmt: skip
-        return Run(done.returncode, done.stdout + done.stderr)
+    def run(
+        device: str, *only: str, keep_going: bool = False, quick: bool = False, stages: tuple[str, ...] = ()
+    ) -> Card:
+        return score(Task(device, only, stages, quick), 0, keep_going)
 
     return run

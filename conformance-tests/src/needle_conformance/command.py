@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from needle_conformance import template
+from needle_conformance.fuzz.parent import fuzz as run_fuzz
 from needle_conformance.plugin import STAGES
 from needle_conformance.score import badge, compare, html, markdown, tables
 from needle_conformance.score.card import Card
@@ -79,7 +80,11 @@ def new(name: str, folder: Path | None) -> None:
     help="fail if a primitive or function has this status; repeatable",
 )
 @click.option("--keep-going", is_flag=True, help="run the stages after one that failed, too")
-@click.option("--jobs", type=click.IntRange(1), help="worker processes  [default: the CPUs, at most 4]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    help="worker processes; 0: none, all in this one, for a debugger  [default: the CPUs, at most 4]",
+)
 @click.option("--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="seconds for one row")
 @click.option("--failures", type=click.IntRange(0), default=5, show_default=True, help="failures that are shown whole")
 def score(
@@ -94,7 +99,7 @@ def score(
     old = _read(old_file)
     task = Task(device, only, stages, quick, measure=True, seconds=timeout)
     with Watch(device) as watch:
-        card = run_score(task, jobs or 0, keep_going, watch.tell, watch.expect)
+        card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
     for file, text in ((json_file, Card.as_json), (markdown_file, markdown.page), (html_file, html.page),
                        (badge_file, badge.svg)):  # fmt: skip
         if file is not None:
@@ -106,6 +111,30 @@ def score(
     worse = _compared(old, card) if old else False
     refused = _refused(card, fail_on)
     sys.exit(0 if card.passed and not worse and not refused else 1)
+
+
+@main.command()
+@click.argument("device", metavar="NAME[:INDEX]")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="where to begin; the same programs for the same seed"
+)
+@click.option("--compile", "compiled", is_flag=True, help="run each program through needle.compile")
+def fuzz(device: str, minutes: float, seed: int, compiled: bool) -> None:
+    """Run random programs of ops on a device, and compare results and gradients with the reference.
+
+    The first that is wrong is made smaller, and printed as a script.
+    """
+    out = console()
+    found = run_fuzz(device, minutes, seed, compiled)
+    if found.failure:
+        out.print(f"[bold red]FAIL[/] {device}, after {found.count:,} programs, at seed {found.seed}:")
+        out.print(found.failure, markup=False)
+        out.print("to reproduce:", style="dim")
+        out.print(found.script, markup=False, soft_wrap=True)
+    else:
+        out.print(f"{device}: {found.count:,} random programs, all right; seeds {seed} to {found.seed}")
+    sys.exit(1 if found.failure or not found.count else 0)
 
 
 def _read(file: Path | None) -> Card | None:

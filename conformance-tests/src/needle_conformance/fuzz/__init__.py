@@ -1,0 +1,1 @@
+"""Random programs of ops on a device, against the reference: what no row of the tables tries."""

@@ -1,0 +1,61 @@
+"""Random programs: the right ones pass, a wrong device is caught, and the script fails again."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+
+import needle as ndl
+from needle_conformance.fuzz.parent import fuzz
+from needle_conformance.fuzz.program import Program
+from needle_conformance.fuzz.strategies import programs
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(program=programs())
+def test_the_reference_is_right(program: Program) -> None:
+    program.check(ndl.device("numpy"))
+
+
+def test_programs_differ_and_are_of_many_ops() -> None:
+    """The functions that some hundred programs call: all that the strategies know."""
+    seen: set[str] = set()
+
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(program=programs())
+    def collect(program: Program) -> None:
+        seen.update(word for s in program.statements for word in s.replace("(", " ").replace(".", " ").split())
+
+    collect()
+    assert seen >= {"tanh", "exp", "relu", "where", "maximum", "sum", "logsumexp", "softmax", "cumsum",
+                    "reshape", "permute", "flip", "concatenate", "@", "/", "*", "astype"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "calls"), [
+    ("halves_accumulate_in_half", None),  # which random float32 programs cannot see
+    ("sine", "exp("), ("batches_share_the_first_matrix", "@"), ("crashing", "/"),
+])  # fmt: skip
+def test_a_wrong_device(device: str, calls: str | None) -> None:
+    found = fuzz(device, minutes=0.5 if calls else 0.05)
+    if calls is None:
+        assert (found.failure, found.count > 0) == ("", True)
+        return
+    assert found.failure
+    assert calls in found.script
+    assert found.script.count("# v") <= 3 or "process ended" in found.failure
+    again = subprocess.run([sys.executable, "-W", "ignore", "-c", found.script], capture_output=True, text=True,
+                           check=False)  # fmt: skip
+    assert again.returncode != 0
+    assert "AssertionError: " in again.stderr or again.returncode < 0, again.stderr
+
+
+def test_a_hang() -> None:
+    found = fuzz("hanging_on_sums", minutes=1, limit=4)
+    assert found.failure == "no answer for 4 s"
+    assert "sum" in found.script
+
+
+def test_a_device_that_does_not_open() -> None:
+    found = fuzz("unopenable", minutes=0.1)
+    assert "no such library" in found.failure

@@ -1,0 +1,168 @@
+"""What the score says: each status, reasons, blocking, and that what did not run never passes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Here
+
+import needle as ndl
+from needle_conformance.score.attempt import attempt
+from needle_conformance.score.card import Card, native_share, percent
+from needle_conformance.score.pool import Task
+from needle_conformance.score.rows import rows
+from needle_conformance.score.runner import score
+from needle_conformance.score.status import Outcome, Status
+
+
+def statuses(card: Card, op: str = "", stage: str = "") -> set[Status]:
+    return {row.status for row in card.rows if op in ("", row.op) and stage in ("", row.stage)}
+
+
+@pytest.mark.parametrize(("device", "way", "reason"), [
+    ("memory", Status.HOST, "the backend has no"), ("required", Status.COMPOSED, "the backend has no softmax"),
+    ("numpy", Status.NATIVE, ""), ("narrow", Status.COMPOSED, "the backend has no softmax"),
+])  # fmt: skip
+def test_ways(device: str, way: Status, reason: str, here: Here) -> None:
+    """Devices of four functions, of ten and of all; what they do not have is told."""
+    card = here(device, "softmax", "T")
+    assert card.passed, [f"{r.id}: {r.reason}" for r in card.failures()]
+    assert statuses(card, "softmax") == {way}
+    assert statuses(card, "T") >= {Status.VIEW}
+    assert all(reason in row.reason for row in card.kernels)
+    assert native_share(card.kernels) == (way is Status.NATIVE)
+
+
+@pytest.mark.parametrize("device", ["memory", "required", "narrow"])
+def test_incomplete_devices_pass(device: str, here: Here) -> None:
+    card = here(device, quick=True)
+    assert card.passed, [f"{r.id}: {r.reason}" for r in card.failures()]
+    assert percent(native_share(card.required)) == ("0 %" if device == "memory" else "100 %")
+    assert len(card.rows) > 2000
+    assert Status.BLOCKED not in statuses(card)
+
+
+def test_bytes(here: Here) -> None:
+    """What a fallback copies is counted: both operands there, the result there and back."""
+    [row] = here("memory", "kernels/kernel/add[float32-compact]").rows
+    assert (row.bytes, row.moved) == (3 * 240, 4 * 240)
+    [row] = here("required", "kernels/kernel/add[float32-compact]").rows
+    assert (row.bytes, row.moved) == (3 * 240, 0)
+
+
+def test_a_declined_kernel_is_on_the_host(here: Here) -> None:
+    card = here("declining", "tanh")
+    assert statuses(card, "tanh", "kernels") == {Status.HOST}
+    assert {row.reason for row in card.kernels} == {"no tanh in the hardware"}
+
+
+def test_expected_failures(here: Here) -> None:
+    """They are tolerated, and do not block; a pattern's brackets are brackets."""
+    card = here("sine_expected", "kernels/kernel/exp[float32-p*", "ops/values/exp[float32-compact]", "tanh")
+    assert card.passed
+    assert {(row.stage, row.status) for row in card.rows if row.op == "exp"} == {
+        ("kernels", Status.XFAIL), ("ops", Status.XFAIL),
+    }  # fmt: skip
+    assert {row.reason for row in card.rows if row.status is Status.XFAIL} == {"exp is sine here", "here too"}
+
+
+def test_expected_failures_are_strict(here: Here) -> None:
+    card = here("right_but_expected", "tanh", stages=("ops",))
+    assert {row.dtype for row in card.failures()} == {"float32"}
+    assert {(row.status, row.reason) for row in card.failures()} == {(Status.XPASS, "it never fails")}
+
+
+def test_expected_failures_name_rows() -> None:
+    """Told where the whole suite was asked for; a part of it cannot know."""
+    device = ndl.device("name_less")
+    whole = {row.id: row for row in rows(device)}
+    failed = attempt(whole["metadata/profile"], device)
+    assert (failed.status, failed.reason) == (Status.FAIL, "xfails['ops/values/tanhh[*'] matches no test")
+    assert score(Task("name_less", stages=("metadata",)), 0).passed
+
+
+def test_wider_tolerance(here: Here) -> None:
+    assert here("wider", "tanh", stages=("kernels", "ops")).passed
+    assert not here("sine", "exp", stages=("kernels",)).passed
+
+
+def test_a_failure_blocks_later_stages(here: Here) -> None:
+    card = here("sine", "exp", "tanh")
+    assert statuses(card, stage="kernels") == {Status.NATIVE, Status.FAIL}
+    assert statuses(card, stage="ops") == statuses(card, stage="gradients") == {Status.BLOCKED}
+    assert "stage kernels failed" in {row.reason for row in card.rows}
+    assert native_share(card.functions) == 0
+    going_on = here("sine", "exp", "tanh", keep_going=True)
+    assert Status.BLOCKED not in statuses(going_on)
+    assert statuses(going_on, "exp", "ops") >= {Status.FAIL}
+    assert statuses(going_on, "tanh", "ops") == {Status.NATIVE}
+
+
+def test_what_did_not_run_has_not_passed(here: Here) -> None:
+    assert not Card("x", "", []).passed
+    blocked = Outcome("a", "kernels", "exp", "float32", "compact")
+    assert not Card("x", "", [blocked]).passed
+    assert native_share([blocked]) == 0
+    card = here("numpy", "exq", "tanh")
+    assert not card.passed
+    assert [(row.id, row.reason) for row in card.failures()] == [
+        ("exq", "--only: no row has this op or an id that matches")
+    ]
+
+
+# In worker processes.
+
+
+def test_a_crash_is_a_row() -> None:
+    """The rows of the op that kills its process, and no others; after three, the rest of them are not tried."""
+    card = score(Task("crashing", ("reciprocal", "exp"), ("kernels", "ops"), quick=True), 2, keep_going=True)
+    crashed = [row for row in card.rows if row.status is Status.CRASH]
+    assert {row.op for row in crashed} == {"reciprocal"}
+    assert all("SIGSEGV" in row.reason and "in unary" in row.message for row in crashed)
+    assert all(row.script == f"needle-conform score crashing --only '{row.id}'" for row in crashed)
+    blocked = [row for row in card.rows if row.status is Status.BLOCKED]
+    assert {row.reason for row in blocked} <= {"3 rows of reciprocal killed their process"}
+    assert len(crashed) <= 4
+    assert statuses(card, "exp") == {Status.NATIVE}
+
+
+def test_an_exit_is_a_row() -> None:
+    card = score(Task("exiting", ("kernels/kernel/atan2[float32-compact]", "kernels/kernel/add[float32-compact]")), 1)
+    assert {row.op: row.status for row in card.rows} == {"add": Status.NATIVE, "atan2": Status.CRASH}
+    [row] = card.failures()
+    assert row.message == "the process ended with status 3\nlost the device"
+
+
+def test_a_hang_is_a_row() -> None:
+    card = score(Task("hanging", ("kernels/kernel/trunc[float32-compact]", "ceil"), ("kernels",), seconds=2.0), 2)
+    assert statuses(card, "ceil") == {Status.NATIVE}
+    [row] = card.failures()
+    assert (row.status, row.reason) == (Status.TIMEOUT, "no answer for 2 s; its process was ended")
+
+
+@pytest.mark.parametrize(("device", "text"), [
+    ("unopenable", "RuntimeError: no such library"), ("cuda9", "no device 'cuda9'"),
+])  # fmt: skip
+def test_a_device_that_does_not_open(device: str, text: str) -> None:
+    [row] = score(Task(device), 1).rows
+    assert row.status is Status.CRASH
+    assert row.reason.startswith(f"{device} does not open: the process ended with status 1: ")
+    assert text in row.reason
+
+
+def test_printing_does_no_harm() -> None:
+    card = score(Task("printing", ("kernels/kernel/exp[float32-compact]", "metadata/describe")), 1)
+    assert card.passed
+
+
+def test_json(tmp_path: Path, here: Here) -> None:
+    """A card survives, and its summary says what it says."""
+    card = here("sine", "exp", "tanh")
+    (tmp_path / "card.json").write_text(card.as_json())
+    assert Card.read(tmp_path / "card.json") == card
+    summary = json.loads(card.as_json())["summary"]
+    assert summary["passed"] is False
+    assert 0 < summary["primitives"] < 1
+    (tmp_path / "card.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"card.json: no score of needle-conform \(KeyError: 'rows'\)"):
+        Card.read(tmp_path / "card.json")
