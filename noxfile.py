@@ -106,6 +106,31 @@ def conformance(session: nox.Session) -> None:
     conform(session, *(session.posargs or ["--device=numpy", "--device=cpu"]))
 
 
+@nox.session(default=False)
+def capsule(session: nox.Session) -> None:
+    """The whole suite on a sealed backend of protocol 1.0, installed from its wheel: old devices go on working."""
+    session.install("./needle-core", "./needle-nn", "./conformance-tests", "build")
+    wheels = Path(session.create_tmp()).absolute() / "capsule"
+    shutil.rmtree(wheels, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), "conformance-tests/capsule")
+    session.install("--force-reinstall", "--no-deps", *map(str, wheels.glob("*.whl")))
+    conform(session, "--device=capsule", *session.posargs)
+
+
+@nox.session(default=False)
+def opencl(session: nox.Session) -> None:
+    """A stranger's device: tests, the whole suite, and training on OpenCL (PoCL, on the CPU, where it is packaged)."""
+    session.install(
+        "./needle-core", "./needle-nn[train]", "./conformance-tests", "./contrib/needle-backend-opencl[pocl]"
+    )
+    ready = session.run("python", "-c", "import needle; print([d.backend for d in needle.devices()])", silent=True)
+    if "opencl" not in str(ready):
+        session.skip("no OpenCL device: install one, such as Debian's pocl-opencl-icd")
+    session.run("pytest", "contrib/needle-backend-opencl/tests", env=ONE_THREAD)
+    conform(session, "--device=opencl", *session.posargs)
+    session.run("needle", "train", "digits", "--device", "opencl", "--out", str(Path(session.create_tmp()) / "digits"))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """The layout and the habits of the code: ruff for Python, clang-format for C++; `-- --fix` repairs what it can."""
@@ -121,8 +146,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
-    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", *CHECKERS)
-    for package in PACKAGES:
+    contrib = "./contrib/needle-backend-opencl"
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
+    for package in (*PACKAGES, contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("python", "needle-core/tests/typing/check_forwarding.py")
 

@@ -7,7 +7,8 @@ a backend does not override is not native: core composes it on the device, or ru
 Rules that core keeps, so that kernels need not check:
 
 - `dst` is allocated, has the result's shape and dtype, is contiguous (perhaps at an offset) and shares no element
-  with itself. It may be the very view of an operand (an update in place), else it overlaps none.
+  with itself. It overlaps no operand, except that in the ops of IN_PLACE it may be the very view of one (an update
+  in place); the optimizers' steps, and `scatter_add` its dst, read what they write by their nature.
 - Each operand of an elementwise kernel has `dst`'s shape or has one element (size 1, any rank).
 - Operands are contiguous, perhaps at an offset, unless the op's name stands in the backend's `strided`.
   `copy` is the exception: it reads and writes any strides, 0 (in `src`) and negative ones too.
@@ -33,6 +34,7 @@ from needle.layout import Layout
 from needle.shape import Shape
 
 PROTOCOL = (1, 0)
+IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
 BYTES = ("used", "held", "peak", "total", "free")  # the names under which `memory_stats` counts bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
@@ -126,7 +128,8 @@ class Backend(ABC):
 
     def cast(self, dst: View, src: View) -> None:
         """dst = src in dst's dtype. Float to int truncates (beyond the range: unspecified), int to int wraps,
-        float to float rounds to nearest even, anything to bool is `!= 0`."""
+        int to float and float to float round to nearest even, once (an int on its way to a half perhaps to float32
+        first); anything to bool is `!= 0`."""
         _missing("cast")
 
     def unary(self, kind: Unary, dst: View, x: View) -> None:

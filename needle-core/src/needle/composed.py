@@ -5,7 +5,7 @@ which stands above it, and because every step of theirs passes dispatch like any
 right in every case, not to be fast: whoever writes a device replaces them in the order that its profile tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import copysign
 from typing import Any
@@ -15,13 +15,15 @@ import numpy as np
 from needle import dispatch, philox
 from needle.device import Device
 from needle.dispatch import composes
-from needle.dtype import DType, float32
+from needle.dtype import DType, float32, numpy_dtype
+from needle.errors import IndexRangeError
 from needle.exchange import bytes_of
 from needle.expression import Expression
 from needle.kinds import Binary, Random, Reduce, Unary
 from needle.ndarray import NDArray, arange, from_numpy
 
 _CHUNK = 1 << 22  # elements of the largest temporary that a composition makes
+_ROW = 1 << 14  # elements that are compared in about the time that it takes to start a copy
 
 
 @lru_cache(maxsize=1024)
@@ -79,6 +81,10 @@ def linear(dst: NDArray, a: NDArray, b: NDArray, bias: NDArray, transpose_b: boo
 @composes("gather")
 def gather(dst: NDArray, x: NDArray, index: NDArray) -> None:
     """Compare each index with every position, and sum what is selected: exact, as all else is 0."""
+    if _in_rows(index, x.shape[1]):
+        for rows, j, position in _positions("gather", index, x.shape[1]):
+            dst[rows, j] = x[rows, position]
+        return
     for start, stop, chosen in _selections(index, x.shape[1]):
         values = chosen.where(x[:, None, :, :], 0)
         dst[:, start:stop] = values._reduced(Reduce.SUM, 2, keepdims=False)
@@ -86,10 +92,14 @@ def gather(dst: NDArray, x: NDArray, index: NDArray) -> None:
 
 @composes("scatter_add")
 def scatter_add(dst: NDArray, index: NDArray, src: NDArray) -> None:
-    total = widened(dst)
-    for start, stop, chosen in _selections(index, dst.shape[1]):
-        values = chosen.where(widened(src)[:, start:stop, None, :], 0)
-        total = total + values._reduced(Reduce.SUM, 1, keepdims=False)
+    total, values = widened(dst), widened(src)
+    if _in_rows(index, dst.shape[1]):
+        for rows, j, position in _positions("scatter_add", index, dst.shape[1]):
+            total[rows, position] = total[rows, position] + values[rows, j]
+    else:
+        for start, stop, chosen in _selections(index, dst.shape[1]):
+            selected = chosen.where(values[:, start:stop, None, :], 0)
+            total = total + selected._reduced(Reduce.SUM, 1, keepdims=False)
     dst.assign(total)
 
 
@@ -214,3 +224,27 @@ def _selections(index: NDArray, n: int) -> list[tuple[int, int, NDArray]]:
     step = max(1, _CHUNK // max(1, outer * n * inner))
     starts = range(0, m, step)
     return [(s, min(s + step, m), index[:, s : s + step, None, :] == positions) for s in starts]
+
+
+def _in_rows(index: NDArray, n: int) -> bool:
+    """Whether it pays to move row after row: every index stands for a row of more than `_ROW` comparisons."""
+    outer, m, inner = index.shape
+    whole = inner == 1 or index.strides[2] == 0
+    compared = n * inner * (outer if index.strides[0] == 0 else 1)
+    return whole and m > 0 and outer > 0 and compared > _ROW
+
+
+def _positions(op: str, index: NDArray, n: int) -> Iterator[tuple[slice, int, int]]:
+    """What each index of a row says: which outer rows it is for, its own place, and the position that it names."""
+    alike = index.strides[0] == 0
+    lists = index[: 1 if alike else None, :, 0].contiguous()
+    host = np.empty(lists.shape, numpy_dtype(lists.dtype))
+    door = dispatch.dispatcher(
+        index.device
+    )  # and not `numpy()`: a graph that is captured must not depend on the values
+    door.backend.download(lists.buffer, lists.layout.offset * lists.dtype.itemsize, bytes_of(host))
+    for i, row in enumerate(host.tolist()):
+        for j, position in enumerate(row):
+            if not 0 <= position < n:
+                raise IndexRangeError(f"{op}: index {position} is out of range for size {n}")
+            yield (slice(None) if alike else slice(i, i + 1)), j, position

@@ -80,10 +80,21 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def bfloat16_from_float32(values: NumpyArray[Any]) -> NumpyArray[Any]:
-    """The bits of bfloat16, rounded to nearest even; NaN stays NaN."""
-    bits = np.asarray(values, dtype=np.float32).view(np.uint32)
+    """The bits of bfloat16, rounded to nearest even, from float64 in one step as well; NaN stays NaN."""
+    wide = np.asarray(values)
+    bits = np.asarray(wide, dtype=np.float32).view(np.uint32)
+    if wide.dtype == np.float64:
+        bits = _odd_where_cut(bits, wide)
     rounded = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+    return np.where(np.isnan(wide), np.uint16(0x7FC0), rounded)
+
+
+def _odd_where_cut(bits: NumpyArray[Any], wide: NumpyArray[Any]) -> NumpyArray[Any]:
+    """float32 bits that round on as float64 itself would: cut towards zero, the last bit telling that something was cut
+    (Boldo and Melquiond, 2008, call it rounding to odd)."""
+    near = bits.view(np.float32).astype(np.float64)
+    beyond = (np.abs(near) > np.abs(wide)).astype(np.uint32)
+    return np.where((near != wide) & ~np.isnan(wide), (bits - beyond) | np.uint32(1), bits)
 
 
 def float32_from_bfloat16(bits: NumpyArray[Any]) -> NumpyArray[Any]:

@@ -56,7 +56,7 @@ class Binary(Kind):
     SUB = 1
     MUL = 2
     DIV = 3  # floats
-    POW = 4
+    POW = 4  # IEEE 754's pow: (-inf) ** 0.5 is inf, and (-0.0) ** 0.5 is 0.0
     MAXIMUM = 5  # NaN wins, as in NumPy
     MINIMUM = 6
     FLOOR_DIVIDE = 7  # rounds to minus infinity

@@ -62,7 +62,10 @@ def _sigmoid(x: Array) -> Array:
 
 def _pow(a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":
-        return np.power(a, b)
+        shape = np.broadcast_shapes(np.shape(a), np.shape(b), (1,))
+        each = np.array(np.broadcast_to(b, shape))  # of a number that stands for all NumPy takes short cuts: sqrt(-inf)
+        powers: Array = np.power(a, each)
+        return powers
     inverse = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0)).astype(a.dtype)  # b < 0, rounded to 0
     return np.where(b < 0, inverse, np.power(a, np.maximum(b, 0)))
 

@@ -1,6 +1,7 @@
 """Draws random programs with hypothesis, which also makes a failing one smaller."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def _binary(d: _Draft) -> None:
 
 def _fit(a: Shape, b: Shape) -> bool:
     try:
-        return np.prod(np.broadcast_shapes(a, b)) <= 4000
+        return prod(np.broadcast_shapes(a, b)) <= 4000
     except ValueError:
         return False
 

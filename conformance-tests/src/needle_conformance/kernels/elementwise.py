@@ -1,6 +1,7 @@
 """The elementwise primitives: unary, binary, binary_scalar, where, cast, copy of one element to many."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,16 @@ def _binary(kind: Binary) -> Kernel:
 
 
 def _binary_scalar(kind: Binary) -> Kernel:
-    """With a number on either side, which every dtype holds exactly."""
+    """With a number on either side, which every dtype holds exactly; of edge values also a root."""
     row = BY_NAME[kind.op]
 
     def build(trial: KernelTrial) -> Iterator[Arguments]:
         number: float | bool = True if trial.dtype is bool_ else 3 if trial.dtype.category == "int" else 1.5
-        for swapped in (False, True):
+        more = [0.5] if trial.layout == "special" and trial.dtype.is_float else []
+        for scalar, swapped in product([number, *more], (False, True)):
             x = row.inputs[1 if swapped else 0]
             for dst, xs in calls(trial, [x], binary_types(kind, trial.dtype, trial.dtype)[1]):
-                yield [kind, dst, *xs, number, swapped]
+                yield [kind, dst, *xs, scalar, swapped]
 
     takes = [d for d in DTYPES if _takes_two(kind, d)]
     return Kernel(f"{kind.op}_scalar", "binary_scalar", build, takes, LAYOUTS, signed_zero=row.signed_zero)
@@ -143,16 +145,29 @@ def _where(trial: KernelTrial) -> Iterator[Arguments]:
         yield [dst, *xs]
 
 
+def _near_ties(dtype: DType) -> Any:
+    """float64 values so little off the middle between two of a narrower type that float32 does not see it."""
+    bits = {"float16": 10, "bfloat16": 7, "float32": 23}[dtype]
+    middle = np.array([1 + n * 0.5**bits + 0.5 ** (bits + 1) for n in range(8)])
+    values = [sign * middle * (1 + off) for sign in (1, -1) for off in (0, 2.0**-40, -(2.0**-40))]
+    return np.concatenate(values)
+
+
 def _cast(target: DType) -> Kernel:
     """To one dtype from every other; a float out of an int's range gives no certain int, so none is tried."""
 
     def build(trial: KernelTrial) -> Iterator[Arguments]:
+        if trial.layout == "near_ties":
+            if trial.dtype == "float64" and target.is_float:
+                values = _near_ties(target)
+                yield [result(values.shape, target, "offset"), Operand(values, trial.dtype)]
+            return
         if trial.layout == "special" and trial.dtype.is_float and target.category == "int":
             return
         for dst, xs in calls(trial, [Input(low=0, high=100, categories=("float", "int", "bool"))], target):
             yield [dst, *xs]
 
-    layouts = [name for name in LAYOUTS if name != "in_place"]
+    layouts = [*(name for name in LAYOUTS if name != "in_place"), "near_ties"]
     takes = [d for d in DTYPES if d is not target]
     return Kernel(f"cast_to_{target}", "cast", build, takes, layouts, str(target), exact=True)
 

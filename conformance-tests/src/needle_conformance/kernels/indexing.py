@@ -12,11 +12,12 @@ from needle_conformance.kernel import Arguments, Kernel, KernelTrial, Operand
 from needle_conformance.kernels.elementwise import memory, result
 from needle_conformance.kernels.rows import FLOAT_TYPES, INDICES, NUMBERS
 
-_LAYOUTS = ("compact", "offset", "padded", "permuted", "sliced", "flipped", "empty", "sizes", "large")
+_LAYOUTS = ("compact", "offset", "padded", "permuted", "sliced", "flipped", "empty", "sizes", "large", "table")
 
 # By layout, (outer, n, inner) of the array and the number m of indices.
 _SIZES: dict[str, list[tuple[int, int, int, int]]] = {
     "empty": [(0, 3, 2, 4), (2, 3, 0, 4), (2, 3, 2, 0)], "large": [(1, 257, 31, 499), (211, 17, 29, 19)],
+    "table": [(1, 20_011, 1, 5), (3, 20_011, 1, 4)],
     "sizes": [(1, 7, 1, 9), (1, 1, 5, 3), (9, 4, 1, 1), (1, 5, 33, 17)],
 }  # fmt: skip
 _FEW = [(3, 5, 4, 6)]
@@ -30,7 +31,7 @@ def _cases(trial: KernelTrial) -> Iterator[tuple[Shape, Shape, Any]]:
         for dtype in trial.available(INDICES):
             values = indices(n, dtype=str(dtype)).draw(rng, shape, dtype)
             yield (outer, n, inner), shape, Operand(values, dtype, memory(trial.layout))
-        if trial.layout == "compact":
+        if trial.layout in ("compact", "table"):
             yield (outer, n, inner), shape, Operand(np.broadcast_to(values[:1], shape), dtype, "broadcast")
 
 

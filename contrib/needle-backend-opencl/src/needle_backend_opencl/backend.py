@@ -1,17 +1,19 @@
 """The OpenCL device: each method of the protocol finds where its operands lie and queues a kernel."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyopencl as cl
+
 from needle.backend import Backend, View
 from needle.dtype import DTYPES, DType, float32, float64, int32
 from needle.errors import KernelError, OutOfMemoryError
 from needle.kinds import Binary, Reduce, Unary
-
 from needle_backend_opencl import hardware
 from needle_backend_opencl.places import placed
-from needle_backend_opencl.programs import Programs
+from needle_backend_opencl.programs import Programs, one_line
 
 _GROUP = 64  # work-items of a group where nothing is shared
 _SHORT = 32  # a row up to this length is reduced by one work-item
@@ -27,6 +29,15 @@ class Memory:
     def __init__(self, context: cl.Context, nbytes: int) -> None:
         self.nbytes = nbytes
         self.handle = cl.Buffer(context, cl.mem_flags.READ_WRITE, max(1, nbytes))  # OpenCL has no empty buffers
+
+
+@contextlib.contextmanager
+def _failures(name: str) -> Iterator[None]:
+    """What OpenCL reports meanwhile, of this call or of a kernel before it, as Needle's error."""
+    try:
+        yield
+    except cl.Error as error:
+        raise KernelError(name, one_line(error)) from error
 
 
 class OpenclBackend(Backend):
@@ -57,25 +68,21 @@ class OpenclBackend(Backend):
 
     def upload(self, dst: Memory, offset: int, host: memoryview) -> None:
         if host.nbytes:
-            self._transfer("upload", dst.handle, host, dst_offset=offset)
+            with _failures("upload"):
+                source = np.frombuffer(host, np.uint8)
+                cl.enqueue_copy(self._queue, dst.handle, source, dst_offset=offset, is_blocking=True)
 
     def download(self, src: Memory, offset: int, host: memoryview) -> None:
-        if host.nbytes:
-            self._transfer("download", host, src.handle, src_offset=offset)
-        else:
+        if not host.nbytes:
             self.synchronize()
+            return
+        with _failures("download"):
+            target = np.frombuffer(host, np.uint8)
+            cl.enqueue_copy(self._queue, target, src.handle, src_offset=offset, is_blocking=True)
 
     def synchronize(self) -> None:
-        try:
+        with _failures("synchronize"):
             self._queue.finish()
-        except cl.Error as error:
-            raise KernelError("synchronize", " ".join(str(error).split())) from error
-
-    def _transfer(self, name: str, dst: Any, src: Any, **offsets: int) -> None:
-        try:
-            cl.enqueue_copy(self._queue, dst, src, is_blocking=True, **offsets)
-        except cl.Error as error:
-            raise KernelError(name, " ".join(str(error).split())) from error
 
     # Kernels.
 

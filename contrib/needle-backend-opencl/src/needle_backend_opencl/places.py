@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from needle.layout import Layout
 from numpy.typing import NDArray
+
+from needle.layout import Layout
 
 Placing: TypeAlias = tuple[int, NDArray[Any]]  # RANK, and the struct's numbers
 

@@ -6,8 +6,8 @@ from importlib.resources import files
 from typing import Any
 
 import pyopencl as cl
-from needle.errors import KernelError
 
+from needle.errors import KernelError
 from needle_backend_opencl.hardware import has_double
 
 
@@ -33,10 +33,8 @@ class Programs:
                 kernel = self._kernels[key] = self._built(file, name, defines)
             try:
                 kernel(self.queue, whole, group, *args)
-            except cl.MemoryError as error:
-                raise KernelError(name, f"out of memory while it was queued, {_one_line(error)}") from error
             except cl.Error as error:
-                raise KernelError(name, _one_line(error)) from error
+                raise KernelError(name, one_line(error)) from error
 
     def _built(self, file: str, name: str, defines: dict[str, int]) -> cl.Kernel:
         needs = ["types.cl", *(["places.cl"] if "VIEWS" in defines else []), file]
@@ -44,7 +42,7 @@ class Programs:
         try:
             program = cl.Program(self.context, "\n".join(map(_source, needs))).build(options=options)
         except cl.Error as error:
-            raise KernelError(name, f"{file} does not compile for {defines}, {_one_line(error)}") from error
+            raise KernelError(name, f"{file} does not compile for {defines}, {one_line(error)}") from error
         return cl.Kernel(program, name)
 
 
@@ -53,5 +51,6 @@ def _source(file: str) -> str:
     return files("needle_backend_opencl").joinpath("kernels", file).read_text(encoding="utf-8")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """OpenCL's words without line breaks."""
     return " ".join(str(error).split())

@@ -23,8 +23,9 @@ from needle.program.graph import Graph, Node, Operand, Role, Storage
 _HERE = Path(__file__).parents[1]  # needle itself: its lines are not the user's
 _LIBRARIES = ("needle_nn",)
 
-# What stands for a whole in a graph although a device composes it: its parts cannot be recorded.
-_WHOLE = frozenset({"random"})
+# What stands for a whole in a graph although a device composes it: its parts cannot be recorded, or are others for
+# other indices.
+_WHOLE = frozenset({"random", "gather", "scatter_add"})
 
 
 @dataclass(eq=False)

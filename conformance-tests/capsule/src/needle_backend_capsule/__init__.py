@@ -1,0 +1,1 @@
+"""A backend of protocol 1.0, sealed: see README.md."""
