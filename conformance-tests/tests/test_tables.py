@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 import needle as ndl
+from needle.backend import IN_PLACE
 from needle.dispatch import dispatcher
 from needle.kinds import Binary, Unary
 from needle.op import Op
@@ -84,3 +85,7 @@ def test_operands_depend_on_the_id_alone() -> None:
     assert str(first) == "exp[float64-compact]"
     assert (first.values()[0] == second.values()[0]).all()
     assert first.seed != _trial(cases.BY_NAME["log"]).seed
+
+
+def test_what_may_run_in_place_is_tried_in_place() -> None:
+    assert {row.op for row in kernels.KERNELS if "in_place" in row.layouts} == IN_PLACE

@@ -56,8 +56,9 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").replace("__init__", "needle"): path
     for path in ROOT.rglob("*.py")
 }
-# The functions that import on first use: needle.nn, the course's names, and what starts processes.
-LAZY = {"needle": "__getattr__", "autograd": "__getattr__", "ops": "__getattr__", "registry": "_probed_apart"}
+# The functions that import on first use: needle.nn, the course's names, what starts processes, what reads the site.
+LAZY = {"needle": "__getattr__", "autograd": "__getattr__", "ops": "__getattr__", "registry": "_probed_apart",
+        "entries": "installed"}  # fmt: skip
 FORWARDING = {"nn", "optim", "data"}  # the only modules that may name needle_nn
 
 

@@ -16,7 +16,20 @@ Rules that core keeps, so that kernels need not check:
 
 Rules that a backend keeps: work is done in the order of the calls; a buffer may be dropped as soon as its last
 call has returned; only `download`, `upload` and `synchronize` may wait; a failure is raised by the call or by the
-next wait, as OutOfMemoryError or KernelError.
+next wait, as OutOfMemoryError or KernelError. Calls may come from several threads: whoever minds has a lock. The size
+of an allocation or a transfer may be 0, and so may every extent; a kernel then writes what there is, perhaps nothing.
+
+Arithmetic that dtypes share (`reference.py` defines all of it, `include/needle/functors.h` says it in C++):
+
+- Ints wrap around. A bool counts as 0 or 1 (core asks for no sums of bools); BITWISE_NOT of a bool is `not`. Halves
+  are computed in float32 and rounded once, when they are stored.
+- Ints divided by 0: floor_divide and remainder give 0; the smallest int by -1 is itself. Negative powers of ints are
+  rounded to 0. A shift by a negative number, or by the width or more, moves every bit out.
+- Floats follow IEEE 754, and NumPy where that is silent: NaN wins in maximum and minimum, a remainder has the
+  divisor's sign, also if it is 0. abs and sign of -0.0 are 0.0, relu gives either zero; sqrt, floor, sin and their
+  like keep it.
+- Sums and products combine in any order. Nothing sums to 0, multiplies to 1; its maximum is the smallest value of the
+  dtype (-inf of floats), its minimum the largest.
 """
 
 from abc import ABC, abstractmethod

@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import distributions
 from textwrap import wrap
 from typing import Any
 
@@ -99,7 +98,7 @@ def examine(isolate: bool = False) -> Report:
 
 def _packages() -> dict[str, str]:
     found = {"needle-core": needle.__version__}
-    for distribution in distributions():
+    for distribution in entries.installed():
         name, _, version = entries.source(distribution).rpartition(" ")
         if name in ("numpy", "pluggy") or name.startswith("needle-"):
             found.setdefault(name, version)

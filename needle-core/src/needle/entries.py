@@ -3,17 +3,27 @@
 `importlib.metadata.entry_points` reads all distributions at once, and one file it cannot read ends the call.
 """
 
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 _FILE = "entry_points.txt"
 
 
-def find(group: str) -> tuple[list[EntryPoint], list[str]]:
+def installed() -> "list[Distribution]":
+    """All distributions on the path."""
+    metadata: Any = import_module("importlib.metadata")  # on demand: no other import costs as much
+    return list(metadata.distributions())
+
+
+def find(group: str) -> "tuple[list[EntryPoint], list[str]]":
     """The entry points of a group, each with its distribution; and a line for each distribution that is damaged."""
     found: list[EntryPoint] = []
     damaged: list[str] = []
     seen: set[str] = set()
-    for distribution in distributions():
+    for distribution in installed():
         try:
             text = distribution.read_text(_FILE)
             if text is None or group not in text:
@@ -29,7 +39,7 @@ def find(group: str) -> tuple[list[EntryPoint], list[str]]:
     return found, list(dict.fromkeys(damaged))
 
 
-def source(distribution: Distribution | None) -> str:
+def source(distribution: "Distribution | None") -> str:
     """Name and version of a distribution, as far as they can be read, else where it lies."""
     if distribution is None:
         return "unknown"
@@ -39,12 +49,12 @@ def source(distribution: Distribution | None) -> str:
         return str(getattr(distribution, "_path", distribution))
 
 
-def _key(distribution: Distribution) -> str:
+def _key(distribution: "Distribution") -> str:
     name = source(distribution).rpartition(" ")[0]
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def _why(distribution: Distribution, error: Exception) -> str:
+def _why(distribution: "Distribution", error: Exception) -> str:
     """The line that is no entry, or what reading raised."""
     try:
         lines = (distribution.read_text(_FILE) or "").splitlines()

@@ -10,8 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from importlib import import_module
-from importlib.metadata import EntryPoint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -22,6 +21,9 @@ from needle.errors import BackendError, DeviceError
 from needle.plugin import Plugin as Plugin
 from needle.plugin import State as State
 from needle.plugin import checked_info, checked_probe, compatible, one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = "numpy"  # the reference backend, which needs no installation
 
@@ -110,7 +112,7 @@ class Registry:
             raise BackendError(f"{device}: needle_create_backend gave {type(backend).__name__}, not a Backend")
         return backend
 
-    def _discovered(self) -> dict[str, list[EntryPoint]]:
+    def _discovered(self) -> "dict[str, list[EntryPoint]]":
         if self._found is None:
             self._found = {}
             found, self._damaged = entries.find(GROUP)
@@ -129,7 +131,7 @@ class Registry:
             return Plugin(name, State.CONFLICT, f"{' and '.join(sources)} claim it; uninstall one", ", ".join(sources))
         return self._examined(Plugin(name, State.READY, source=sources[0]), claims[0])
 
-    def _examined(self, plugin: Plugin, claim: EntryPoint) -> Plugin:
+    def _examined(self, plugin: Plugin, claim: "EntryPoint") -> Plugin:
         """The plug-in, imported and asked; first in a process of its own, if so wished."""
         with probing.output_diverted() as printed:
             try:
