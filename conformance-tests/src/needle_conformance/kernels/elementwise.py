@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from needle.dtype import DTYPES, DType, as_dtype, bool_
+from needle.dtype import DTYPES, DType, as_dtype, bfloat16, bool_, float16, float32, float64
 from needle.errors import DTypeError
 from needle.kinds import Binary, Unary
 from needle.result_types import binary_types, unary_types
@@ -157,19 +157,24 @@ def _cast(target: DType) -> Kernel:
     """To one dtype from every other; a float out of an int's range gives no certain int, so none is tried."""
 
     def build(trial: KernelTrial) -> Iterator[Arguments]:
-        if trial.layout == "near_ties":
-            if trial.dtype == "float64" and target.is_float:
-                values = _near_ties(target)
-                yield [result(values.shape, target, "offset"), Operand(values, trial.dtype)]
-            return
         if trial.layout == "special" and trial.dtype.is_float and target.category == "int":
             return
         for dst, xs in calls(trial, [Input(low=0, high=100, categories=("float", "int", "bool"))], target):
             yield [dst, *xs]
 
-    layouts = [*(name for name in LAYOUTS if name != "in_place"), "near_ties"]
+    layouts = [name for name in LAYOUTS if name != "in_place"]
     takes = [d for d in DTYPES if d is not target]
     return Kernel(f"cast_to_{target}", "cast", build, takes, layouts, str(target), exact=True)
+
+
+def _cast_once(target: DType) -> Kernel:
+    """From float64 to a narrower float, where rounding twice shows."""
+
+    def build(trial: KernelTrial) -> Iterator[Arguments]:
+        values = _near_ties(target)
+        yield [result(values.shape, target, "offset"), Operand(values, trial.dtype)]
+
+    return Kernel(f"cast_once_to_{target}", "cast", build, [float64], ["near_ties"], str(target), exact=True)
 
 
 KERNELS = [
@@ -178,4 +183,5 @@ KERNELS = [
     *(_binary_scalar(kind) for kind in Binary),
     Kernel("where", "where", _where, DTYPES, [name for name in LAYOUTS if name != "special"]),
     *(_cast(target) for target in DTYPES),
+    *(_cast_once(target) for target in (float16, bfloat16, float32)),
 ]
