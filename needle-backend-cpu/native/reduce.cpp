@@ -3,6 +3,7 @@
 // Long reductions are cut into chunks whose results are then reduced. The cuts depend on sizes alone, so that the
 // result is the same for any number of threads.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "launch.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr int64_t kGrain = 32768;       // elements that are worth another thread
 constexpr int64_t kRowChunk = 65536;    // elements of a row that one task takes
 constexpr int64_t kColumnChunk = 1024;  // rows down which one task sums columns
+
+constexpr int64_t kAlong = 16;  // elements that lie side by side, worth a step of their own
 
 // What nothing reduces to, in the stored type: the compute type's extreme, drawn into the range of smaller integers.
 void fill_identity(Reduce kind, const View& dst) {
@@ -52,7 +55,9 @@ struct Reduction {
   // Each row is contiguous: out[r] = row(x[r, :]).
   void contiguous_rows(unsigned char* out) const {
     if (n <= 2 * kRowChunk) {
+      const bool adjacent = rows == 1 || (axes.rows.rank == 1 && axes.rows.inner_stride() == n);
       parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
+        if (adjacent) return loops.rows(element(begin * n), n, end - begin, out + begin * item);
         for (int64_t r = begin; r < end; ++r) loops.row(element(axes.rows.offset_of(r)), n, out + r * item);
       });
       return;
@@ -92,19 +97,60 @@ struct Reduction {
     }
   }
 
-  // Each row is made of contiguous pieces: they are reduced first, then their results.
-  void pieces(unsigned char* out) const {
-    const int64_t length = axes.columns.inner_length(), count = n / length;
-    parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
-      const Workspace space(static_cast<size_t>(count * item));
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t first = axes.rows.offset_of(r);
-        for (int64_t i = 0; i < count; ++i) {
-          loops.row(element(first + axes.columns.offset_of(i * length)), length, space.as<unsigned char>() + i * item);
-        }
-        loops.row(space.as<unsigned char>(), count, out + r * item);
+  // The innermost of several axes first, for all places of the others in the order in which they lie in memory; then
+  // the results.
+  void in_two_steps(unsigned char* out) const {
+    const int last = axes.columns.rank - 1;
+    const int64_t length = axes.columns.n[last], places = rows * (n / length);
+    const Workspace space(static_cast<size_t>(places * item));
+    View partial;
+    partial.data = space.as<void>();
+    partial.dtype = x.dtype;
+    partial.size = places;
+    partial.contiguous = false;
+    for (const Axes* some : {&axes.rows, &axes.columns}) {
+      const int count = some->rank - (some == &axes.columns ? 1 : 0);
+      for (int axis = 0; axis < count; ++axis) {
+        partial.shape[partial.rank] = some->n[axis];
+        partial.strides[partial.rank++] = some->stride[axis];
       }
-    });
+    }
+    RowsAndColumns first;
+    first.rows = lay_out(partial);
+    first.columns.append(length, axes.columns.stride[last]);
+    const Reduction step{kind, x, places, length, first, loops, item};
+    first.columns.inner_stride() == 1 ? step.contiguous_rows(space.as<unsigned char>())
+    : first.rows.inner_stride() == 1  ? step.columns(space.as<unsigned char>())
+                                      : step.gathered(space.as<unsigned char>());
+    RowsAndColumns second;
+    second.rows = merge_axes(partial, 0, axes.rows.rank);
+    second.columns = merge_axes(partial, axes.rows.rank, partial.rank);
+    Reduction{kind, partial, rows, n / length, second, loops, item}.run(out);
+  }
+
+  // Gives a view the strides of an array without gaps whose axes lie in the order of their strides; returns the axes in
+  // that order, with the strides they had.
+  static Axes lay_out(View& view) {
+    int order[kMaxRank];
+    for (int axis = 0; axis < view.rank; ++axis) order[axis] = axis;
+    const auto step_of = [&](int axis) { return view.strides[axis] == 0 ? INT64_MAX : std::abs(view.strides[axis]); };
+    std::stable_sort(order, order + view.rank, [&](int a, int b) { return step_of(a) > step_of(b); });
+    Axes found;
+    for (int i = 0; i < view.rank; ++i) found.append(view.shape[order[i]], view.strides[order[i]]);
+    int64_t step = 1;
+    for (int i = view.rank - 1; i >= 0; --i) {
+      view.strides[order[i]] = step;
+      step *= view.shape[order[i]];
+    }
+    return found;
+  }
+
+  // Whether some axis of the rows lies along memory, long enough to be worth following it.
+  bool rows_along_memory() const {
+    for (int axis = 0; axis < axes.rows.rank; ++axis) {
+      if (axes.rows.stride[axis] == 1 && axes.rows.n[axis] >= kAlong) return true;
+    }
+    return false;
   }
 
   // Anything else: rows are gathered and widened, kRowChunk elements at a time.
@@ -136,10 +182,20 @@ struct Reduction {
     if (!is_stored_as_computed(x.dtype)) return gathered(out);
     if (axes.columns.rank <= 1 && axes.columns.inner_stride() == 1) return contiguous_rows(out);
     if (axes.columns.rank == 1 && axes.rows.rank > 0 && axes.rows.inner_stride() == 1) return columns(out);
-    if (axes.columns.inner_stride() == 1 && axes.columns.inner_length() >= 16) return pieces(out);
+    const bool along = axes.columns.inner_stride() == 1 && axes.columns.inner_length() >= kAlong;
+    if (along || rows_along_memory()) return in_two_steps(out);
     gathered(out);
   }
 };
+
+// The axes in the order of their strides: which elements of a row come first does not matter to what it reduces to.
+Axes by_stride(const Axes& axes) {
+  View view;
+  view.rank = axes.rank;
+  std::copy_n(axes.n, axes.rank, view.shape);
+  std::copy_n(axes.stride, axes.rank, view.strides);
+  return Reduction::lay_out(view);
+}
 
 // Calls f(row, r) with each row of x as a contiguous array of its compute type.
 template <class F> void for_each_row(const View& x, int64_t rows, int64_t n, F f) {
@@ -185,7 +241,9 @@ void reduce(Reduce kind, const View& dst, const View& x, int64_t rows, int64_t n
   if (n == 0) return fill_identity(kind, dst);
   const int64_t item = compute_size(x.dtype);
   const ReduceLoops loops = kernels().reduce[static_cast<int>(kind)][compute_type(x.dtype)];
-  const Reduction reduction{kind, x, rows, n, split_axes(x, rows, n), loops, item};
+  RowsAndColumns axes = split_axes(x, rows, n);
+  axes.columns = by_stride(axes.columns);
+  const Reduction reduction{kind, x, rows, n, axes, loops, item};
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
   if (narrow == nullptr) return reduction.run(dst.as<unsigned char>());
   const Workspace wide(static_cast<size_t>(rows * item));

@@ -26,8 +26,8 @@ static inline Compute compute_type(DType dtype) {
 
 constexpr int kMaxKinds = 64;
 constexpr int kDTypes = 9;
-constexpr int64_t kBlock = 1024;      // elements that are widened or gathered at a time
-constexpr int64_t kColumnTile = 256;  // columns that one call of reduce_columns takes
+constexpr int64_t kBlock = 1024;       // elements that are widened or gathered at a time
+constexpr int64_t kColumnTile = 1024;  // columns that one call of reduce_columns takes
 
 struct UnaryLoop {
   void (*run)(const void* x, void* out, int64_t n);  // null: the function does not compute in this type
@@ -39,10 +39,11 @@ struct BinaryLoop {
   bool to_bool;
 };
 
-// `row` reduces n elements to one, with the same cuts whatever the number of threads; `columns` reduces
-// x[j * stride + c] over j for up to kColumnTile columns c.
+// `row` reduces n elements to one, with the same cuts whatever the number of threads; `rows` does so with some rows
+// that lie one after the other; `columns` reduces x[j * stride + c] over j for up to kColumnTile columns c.
 struct ReduceLoops {
   void (*row)(const void* x, int64_t n, void* out);
+  void (*rows)(const void* x, int64_t n, int64_t rows, void* out);
   void (*columns)(const void* x, int64_t stride, int64_t n, int64_t columns, void* out);
 };
 

@@ -8,8 +8,11 @@ namespace {
 
 constexpr int kChains = 8;              // independent accumulators, to hide the latency of a comparison and a choice
 constexpr int kStrip = 4;               // vectors of columns that are summed down together
+constexpr int kTogether = 8;            // rows that are added to the columns' sums at once
+constexpr int64_t kAhead = 2048;        // bytes; memory is asked for so far ahead
 constexpr int64_t kPairwiseRow = 1024;  // longer rows are halved: the rounding error grows with log n, not n
 constexpr int64_t kPairwiseColumn = 128;
+constexpr int64_t kShortRow = 16;  // vectors
 
 // Integers are summed as unsigned numbers, which wrap.
 template <class F, class T> struct Accumulator {
@@ -36,7 +39,9 @@ template <class F, class T> struct ReduceKernel {
       typename V::type sums[kChains];
       for (int c = 0; c < kChains; ++c) sums[c] = V::splat(identity());
       for (; i + kChains * V::lanes <= n; i += kChains * V::lanes) {
-        for (int c = 0; c < kChains; ++c) sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
+        for (int c = 0; c < kChains; ++c) {
+          sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
+        }
       }
       for (; i + V::lanes <= n; i += V::lanes) sums[0] = f(sums[0], V::load(x + i));
       for (int c = 0; c < kChains; c += 2) sums[c] = f(sums[c], sums[c + 1]);
@@ -58,6 +63,31 @@ template <class F, class T> struct ReduceKernel {
     *static_cast<A*>(out) = pairwise(static_cast<const A*>(x), n);
   }
 
+  // Of rows of `kVectors` vectors: as many rows as a vector has lanes are folded together, in half as many shuffles a
+  // row as one alone would take.
+  static typename V::type short_row(const A* x, int64_t vectors) {
+    typename V::type sum = V::load(x);
+    for (int64_t v = 1; v < vectors; ++v) sum = F()(sum, V::load(x + v * V::lanes));
+    return sum;
+  }
+
+  static void rows(const void* x, int64_t n, int64_t count, void* out) {
+    const A* from = static_cast<const A*>(x);
+    A* to = static_cast<A*>(out);
+    int64_t r = 0;
+    if (n % V::lanes == 0 && n <= kShortRow * V::lanes && n > 0) {
+      for (; r + V::lanes <= count; r += V::lanes) {
+        typename V::type sums[V::lanes];
+        for (int lane = 0; lane < V::lanes; ++lane) {
+          __builtin_prefetch(reinterpret_cast<const char*>(from + (r + lane) * n) + kAhead);
+          sums[lane] = short_row(from + (r + lane) * n, n / V::lanes);
+        }
+        V::store(to + r, fold_all<A>(sums, F()));
+      }
+    }
+    for (; r < count; ++r) to[r] = pairwise(from + r * n, n);
+  }
+
   static void add_to(const A* x, A* out, int64_t n) {
     const F f;
     int64_t i = 0;
@@ -76,7 +106,31 @@ template <class F, class T> struct ReduceKernel {
     for (int v = 0; v < kVectors; ++v) V::store(out + v * V::lanes, sums[v]);
   }
 
+  // Wide rows, a few of them at a time: memory is read row by row, and the sums stay in the nearest cache.
+  static void across(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
+    const F f;
+    for (int64_t c = 0; c < columns; ++c) out[c] = identity();
+    int64_t j = 0;
+    for (; j + kTogether <= n; j += kTogether) {
+      const A* from = x + j * stride;
+      int64_t c = 0;
+      for (; c + V::lanes <= columns; c += V::lanes) {
+        typename V::type rows[kTogether];
+        for (int k = 0; k < kTogether; ++k) rows[k] = V::load(from + k * stride + c);
+        for (int width = kTogether / 2; width > 0; width /= 2) {
+          for (int k = 0; k < width; ++k) rows[k] = f(rows[k], rows[k + width]);
+        }
+        V::store(out + c, f(V::load(out + c), rows[0]));
+      }
+      for (; c < columns; ++c) {
+        for (int k = 0; k < kTogether; ++k) out[c] = f(out[c], from[k * stride + c]);
+      }
+    }
+    for (; j < n; ++j) add_to(x + j * stride, out, columns);
+  }
+
   static void down(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
+    if (columns > kStrip * V::lanes) return across(x, stride, n, columns, out);
     const F f;
     int64_t c = 0;
     for (; c + kStrip * V::lanes <= columns; c += kStrip * V::lanes) strip<kStrip>(x + c, stride, n, out + c);
@@ -105,7 +159,7 @@ template <class T> void fill(Kernels& table) {
   for (int kind = 0; kind < kMaxKinds; ++kind) {
     dispatch<T>(static_cast<Reduce>(kind), [&](auto f) {
       using Kernel = ReduceKernel<decltype(f), T>;
-      table.reduce[kind][ComputeOf<T>::value] = {&Kernel::row, &Kernel::columns};
+      table.reduce[kind][ComputeOf<T>::value] = {&Kernel::row, &Kernel::rows, &Kernel::columns};
     });
   }
 }

@@ -73,6 +73,21 @@ inline __attribute__((always_inline)) T fold(typename Vector<T>::type x, F f) {
   }
 }
 
+// Element i of the result is f over all elements of x[i], in a tree.
+template <class T, class F, int kCount = Vector<T>::lanes>
+inline __attribute__((always_inline)) typename Vector<T>::type fold_all(typename Vector<T>::type* x, F f) {
+  // Each step pairs x[i] with x[i + half]: their elements in turn, the first halves with the second ones. After all
+  // steps the elements of one vector have met each other, and stand in order.
+  if constexpr (kCount == 1) {
+    return x[0];
+  } else {
+    constexpr int half = kCount / 2;
+    for (int i = 0; i < half; ++i)
+      x[i] = f(interleave<T, false>(x[i], x[i + half]), interleave<T, true>(x[i], x[i + half]));
+    return fold_all<T, F, half>(x, f);
+  }
+}
+
 }  // namespace
 NEEDLE_END
 
