@@ -10,8 +10,10 @@
 namespace needle {
 namespace {
 
-constexpr int64_t kGrain = 65536;  // elements that are worth another thread
-constexpr int64_t kTile = 16;      // a tile of 4-byte elements fills whole cache lines on both sides
+constexpr int64_t kGrain = 65536;     // elements that are worth another thread
+constexpr int64_t kRepeated = 256;    // elements of a block that fills are made of
+constexpr int64_t kStreamedRow = 64;  // elements of a row that is worth going past the caches
+constexpr int64_t kTile = 16;         // a tile of 4-byte elements fills whole cache lines on both sides
 
 // The axes of a copy: lengths, and the strides of both sides. Merged where both sides allow it.
 struct CopyAxes {
@@ -65,6 +67,14 @@ CopyAxes copy_axes(const View& dst, const View& src) {
   return axes;
 }
 
+// Whether the spans of memory overlap that two views of as many elements reach over, if neither has gaps.
+bool overlap(const View& dst, const View& src) {
+  const auto* to = dst.as<const unsigned char>();
+  const auto* from = src.as<const unsigned char>();
+  const int64_t nbytes = dst.size * item_size(dst.dtype);
+  return to < from + nbytes && from < to + nbytes;
+}
+
 template <class T>
 void copy_tile(T* to, int64_t to_step, const T* from, int64_t from_step, int64_t rows, int64_t columns) {
   for (int64_t i = 0; i < rows; ++i) {
@@ -72,12 +82,29 @@ void copy_tile(T* to, int64_t to_step, const T* from, int64_t from_step, int64_t
   }
 }
 
+template <class T> void repeat(T* to, T value, int64_t n, bool streamed) {
+  if (!streamed) {
+    std::fill_n(to, n, value);
+    return;
+  }
+  alignas(64) T block[kRepeated];
+  std::fill_n(block, std::min(n, kRepeated), value);
+  for (int64_t i = 0; i < n; i += kRepeated) {
+    kernels().stream(block, to + i, std::min(n - i, kRepeated) * static_cast<int64_t>(sizeof(T)));
+  }
+}
+
 // The two innermost axes: (rows, columns).
-template <class T> void copy_plane(const CopyAxes& axes, T* to, const T* from, int64_t row_begin, int64_t row_end) {
+template <class T>
+void copy_plane(const CopyAxes& axes, T* to, const T* from, int64_t row_begin, int64_t row_end, bool streamed) {
   const int last = axes.rank - 1;
   const int64_t columns = axes.n[last], to_step = axes.to[last], from_step = axes.from[last];
   const int64_t to_row = last > 0 ? axes.to[last - 1] : 0, from_row = last > 0 ? axes.from[last - 1] : 0;
   if (to_step == 1 && from_row == 1 && from_step != 1) {
+    if (sizeof(T) >= 4) {
+      return kernels().transpose[sizeof(T) == 8](from + row_begin, from_step, to + row_begin * to_row, to_row,
+                                                 row_end - row_begin, columns, streamed);
+    }
     for (int64_t j = 0; j < columns; j += kTile) {
       for (int64_t i = row_begin; i < row_end; i += kTile) {
         const int64_t height = std::min(kTile, row_end - i), width = std::min(kTile, columns - j);
@@ -95,10 +122,12 @@ template <class T> void copy_plane(const CopyAxes& axes, T* to, const T* from, i
   for (int64_t i = row_begin; i < row_end; ++i) {
     T* row = to + i * to_row;
     const T* source = from + i * from_row;
-    if (to_step == 1 && from_step == 1) {
+    if (to_step == 1 && from_step == 1 && streamed && columns >= kStreamedRow) {
+      kernels().stream(source, row, columns * static_cast<int64_t>(sizeof(T)));
+    } else if (to_step == 1 && from_step == 1) {
       std::memcpy(row, source, static_cast<size_t>(columns) * sizeof(T));
     } else if (to_step == 1 && from_step == 0) {
-      std::fill_n(row, columns, *source);
+      repeat(row, *source, columns, streamed && columns >= kStreamedRow);
     } else {
       for (int64_t j = 0; j < columns; ++j) row[j * to_step] = source[j * from_step];
     }
@@ -113,6 +142,7 @@ template <class T> void copy_as(const View& dst, const View& src, const CopyAxes
     *dst.as<T>() = *src.as<T>();
     return;
   }
+  const bool streamed = is_streamed(dst) && !overlap(dst, src);
   const auto copy_rows = [&](int64_t begin, int64_t end) {
     while (begin < end) {
       const int64_t plane = begin / rows, row = begin % rows, row_end = std::min(rows, row + end - begin);
@@ -122,18 +152,12 @@ template <class T> void copy_as(const View& dst, const View& src, const CopyAxes
         from += rest % axes.n[axis] * axes.from[axis];
         rest /= axes.n[axis];
       }
-      copy_plane(axes, dst.as<T>() + to, src.as<T>() + from, row, row_end);
+      copy_plane(axes, dst.as<T>() + to, src.as<T>() + from, row, row_end, streamed);
       begin += row_end - row;
     }
+    if (streamed) kernels().stream_end();
   };
   parallel_for(dst.size / columns, std::max<int64_t>(kGrain / columns, kTile), copy_rows);
-}
-
-bool overlap(const View& dst, const View& src) {
-  const auto* to = dst.as<const unsigned char>();
-  const auto* from = src.as<const unsigned char>();
-  const int64_t nbytes = dst.size * item_size(dst.dtype);
-  return to < from + nbytes && from < to + nbytes;
 }
 
 }  // namespace

@@ -60,15 +60,19 @@ using RowNormGrad = void (*)(const void* g, const void* x, const void* weight, v
 void norm_rows(RowNorm kernel, const View& dst, const View& x, const void* weight, const void* bias, int64_t rows,
                int64_t n, double eps) {
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
-  const int64_t group = narrow == nullptr ? rows : std::max<int64_t>(1, kGroup / n);
+  const bool streamed = narrow == nullptr && is_streamed(dst);
+  const bool direct = narrow == nullptr && !streamed;
+  const int64_t group = direct ? rows : std::max<int64_t>(1, kGroup / n), item = compute_size(dst.dtype);
   parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
-    const Workspace space(narrow == nullptr ? 1 : static_cast<size_t>(group * n) * sizeof(float));
+    const Workspace space(direct ? 1 : static_cast<size_t>(group * n * item));
     for (int64_t r = begin; r < end; r += group) {
       const int64_t count = std::min(group, end - r);
-      void* out = narrow == nullptr ? bytes_at(dst, r * n) : space.as<void>();
+      void* out = direct ? bytes_at(dst, r * n) : space.as<void>();
       kernel(widened(x, r * n, count * n, space.as<void>()), weight, bias, out, count, n, eps);
       if (narrow != nullptr) narrow(out, bytes_at(dst, r * n), count * n);
+      if (streamed) kernels().stream(out, bytes_at(dst, r * n), count * n * item);
     }
+    if (streamed) kernels().stream_end();
   });
 }
 
@@ -91,20 +95,24 @@ void norm_rows_grad(RowNormGrad kernel, const View& dx, const View& dw, const Vi
   const auto narrow = kernels().narrow[static_cast<int>(dx.dtype)];
   const int64_t item = compute_size(dx.dtype), length = std::max(kChunkRows, (rows + kChunks - 1) / kChunks);
   const int64_t chunks = (rows + length - 1) / length, width = n * item;
-  const int64_t group = narrow == nullptr ? length : std::max<int64_t>(1, kGroup / n);
+  const bool streamed = narrow == nullptr && is_streamed(dx);
+  const bool direct = narrow == nullptr && !streamed;
+  const int64_t group = direct ? length : std::max<int64_t>(1, kGroup / n);
   const Workspace sums(static_cast<size_t>(2 * chunks * width + 1));
   std::memset(sums.as<void>(), 0, static_cast<size_t>(2 * chunks * width));
   unsigned char *dw_sums = sums.as<unsigned char>(), *db_sums = dw_sums + chunks * width;
   by_chunks(rows, length, n, [&](int64_t chunk, int64_t first, int64_t count) {
-    const Workspace space(narrow == nullptr ? 1 : static_cast<size_t>(2 * group * width));
-    unsigned char *g_space = space.as<unsigned char>(), *x_space = g_space + (narrow == nullptr ? 0 : group * width);
+    const Workspace space(direct ? 1 : static_cast<size_t>(2 * group * width));
+    unsigned char *g_space = space.as<unsigned char>(), *x_space = g_space + (direct ? 0 : group * width);
     for (int64_t r = first; r < first + count; r += group) {
       const int64_t taken = std::min(group, first + count - r);
       const void *grad = widened(g, r * n, taken * n, g_space), *from = widened(x, r * n, taken * n, x_space);
-      void* out = narrow == nullptr ? static_cast<void*>(bytes_at(dx, r * n)) : x_space;
+      void* out = direct ? static_cast<void*>(bytes_at(dx, r * n)) : x_space;
       kernel(grad, from, w.get(), out, dw_sums + chunk * width, db_sums + chunk * width, taken, n, eps);
       if (narrow != nullptr) narrow(out, bytes_at(dx, r * n), taken * n);
+      if (streamed) kernels().stream(out, bytes_at(dx, r * n), taken * width);
     }
+    if (streamed) kernels().stream_end();
   });
   store_sum(dw, dw_sums, chunks, n);
   if (db != nullptr) store_sum(*db, db_sums, chunks, n);

@@ -28,9 +28,12 @@ const void* widened_rows(const View& view, int64_t row, int64_t count, int64_t n
 template <int kInputs, class F>
 void by_rows(const View& dst, int64_t width, const View* const (&inputs)[kInputs], int64_t rows, int64_t n, F f) {
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
-  const int64_t group = narrow == nullptr ? rows : std::max<int64_t>(1, kGroup / (n + 1));
+  const bool streamed = narrow == nullptr && is_streamed(dst);
+  const bool direct = narrow == nullptr && !streamed;
+  const int64_t group = direct ? rows : std::max<int64_t>(1, kGroup / (n + 1));
+  const int64_t item = compute_size(dst.dtype);
   parallel_for(rows, 1 + kGrain / (n + 1), [&](int64_t begin, int64_t end) {
-    const size_t wide = narrow == nullptr ? 0 : static_cast<size_t>(group * std::max(n, width)) * sizeof(float);
+    const size_t wide = direct ? 0 : static_cast<size_t>(group * std::max(n, width) * item);
     const Workspace space(wide * (kInputs + 1) + 1);
     for (int64_t row = begin; row < end; row += group) {
       const int64_t count = std::min(group, end - row);
@@ -38,10 +41,12 @@ void by_rows(const View& dst, int64_t width, const View* const (&inputs)[kInputs
       for (int i = 0; i < kInputs; ++i) {
         x[i] = widened_rows(*inputs[i], row, count, n, space.as<unsigned char>() + wide * static_cast<size_t>(i + 1));
       }
-      void* out = narrow == nullptr ? bytes_at(dst, row * width) : space.as<void>();
+      void* out = direct ? bytes_at(dst, row * width) : space.as<void>();
       f(row, count, x, out);
       if (narrow != nullptr) narrow(out, bytes_at(dst, row * width), count * width);
+      if (streamed) kernels().stream(out, bytes_at(dst, row * width), count * width * item);
     }
+    if (streamed) kernels().stream_end();
   });
 }
 

@@ -17,6 +17,7 @@ void fill_kernels(Kernels& table) {
   fill_pool(table);
   fill_random(table);
   fill_stream(table);
+  fill_transpose(table);
 }
 
 NEEDLE_END

@@ -146,6 +146,10 @@ struct Kernels {
   void (*stream)(const void* src, void* dst, int64_t nbytes);
   void (*stream_end)();
 
+  // to[i * to_step + j] = from[j * from_step + i] for i < rows, j < columns, of items of 4 (0) or 8 (1) bytes.
+  void (*transpose[2])(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t rows, int64_t columns,
+                       bool past_caches);
+
   void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
 
   // Rows of float (0) or double (1), contiguous.
@@ -230,6 +234,7 @@ void fill_optim(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_random(Kernels& table);
 void fill_stream(Kernels& table);
+void fill_transpose(Kernels& table);
 
 // The index of a C++ type among the compute types.
 template <class T> struct ComputeOf;

@@ -63,14 +63,13 @@ template <class F, class T> struct ReduceKernel {
     *static_cast<A*>(out) = pairwise(static_cast<const A*>(x), n);
   }
 
-  // Of rows of `kVectors` vectors: as many rows as a vector has lanes are folded together, in half as many shuffles a
-  // row as one alone would take.
   static typename V::type short_row(const A* x, int64_t vectors) {
     typename V::type sum = V::load(x);
     for (int64_t v = 1; v < vectors; ++v) sum = F()(sum, V::load(x + v * V::lanes));
     return sum;
   }
 
+  // Of short rows as many as a vector has lanes are folded together: that takes fewer shuffles than each alone.
   static void rows(const void* x, int64_t n, int64_t count, void* out) {
     const A* from = static_cast<const A*>(x);
     A* to = static_cast<A*>(out);

@@ -25,9 +25,10 @@ template <class T> T max_of(const T* x, int64_t n) {
   return total;
 }
 
+// Of numbers from which the maximum was taken.
 template <class T> void exp_all(const T* x, T* out, int64_t n) {
   NEEDLE_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) out[i] = math::exp(x[i]);
+  for (int64_t i = 0; i < n; ++i) out[i] = math::exp_below(x[i]);
 }
 
 // Calls f(first row, rows) for groups of rows of about kFlat elements.
@@ -63,7 +64,7 @@ template <class T> double exp_sum(const T* x, T most, int64_t n, T* scratch) {
   for (int64_t begin = 0; begin < n; begin += kFlat) {
     const int64_t length = n - begin < kFlat ? n - begin : kFlat;
     NEEDLE_INDEPENDENT
-    for (int64_t i = 0; i < length; ++i) scratch[i] = math::exp(x[begin + i] - most);
+    for (int64_t i = 0; i < length; ++i) scratch[i] = math::exp_below(x[begin + i] - most);
     total += static_cast<double>(sum_of(scratch, length));
   }
   return total;

@@ -1,26 +1,12 @@
 // A copy whose stores go past the caches.
 #include <stddef.h>
 
-#include "simd/kernels.h"
+#include "simd/past_caches.h"
 
 NEEDLE_BEGIN
 namespace {
 
 #if defined(__SSE2__)
-typedef float Line __attribute__((vector_size(NEEDLE_VECTOR_BYTES), may_alias));
-
-inline __attribute__((always_inline)) void store_past(Line* to, Line v) {
-#if defined(__clang__)
-  __builtin_nontemporal_store(v, to);
-#elif NEEDLE_VECTOR_BYTES == 64
-  __builtin_ia32_movntps512(reinterpret_cast<float*>(to), v);
-#elif NEEDLE_VECTOR_BYTES == 32
-  __builtin_ia32_movntps256(reinterpret_cast<float*>(to), v);
-#else
-  __builtin_ia32_movntps(reinterpret_cast<float*>(to), v);
-#endif
-}
-
 constexpr int64_t kLine = 64;     // bytes that a processor writes to memory at once, if it has them together
 constexpr int64_t kAhead = 1024;  // bytes; what is read from memory is asked for so far ahead
 

@@ -16,14 +16,33 @@ template <class F, class T> struct UnaryKernel {
     for (int64_t i = 0; i < n; ++i) out[i] = F()(x[i]);
   }
 
-  // The overload for functors that have hard elements of type T; `int` is a better match for 0 than `long`.
+  // The overload for functors that are cheaper where no element of a block is hard, for type T.
   template <class G = F>
-  static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<bool (*)(T)>(&G::hard), void()) {
+  static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<T (*)(T)>(&G::easy), void()) {
+    for (int64_t begin = 0; begin < n; begin += kBlock) {
+      const int64_t end = n - begin < kBlock ? n : begin + kBlock;
+      if (any_hard(x, begin, end)) {
+        plain(x + begin, out + begin, end - begin);
+      } else {
+        NEEDLE_INDEPENDENT
+        for (int64_t i = begin; i < end; ++i) out[i] = F::easy(x[i]);
+      }
+    }
+  }
+
+  static bool any_hard(const T* x, int64_t begin, int64_t end) {
+    bool hard = false;
+    for (int64_t i = begin; i < end; ++i) hard |= F::hard(x[i]);
+    return hard;
+  }
+
+  // The overload for functors that have hard elements of type T, which go one by one; `int` is a better match for 0
+  // than `long`.
+  template <class G = F>
+  static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<T (*)(T)>(&G::slow), void()) {
     for (int64_t begin = 0; begin < n; begin += kBlock) {
       const int64_t length = n - begin < kBlock ? n - begin : kBlock;
-      bool hard = false;
-      for (int64_t i = begin; i < begin + length; ++i) hard |= F::hard(x[i]);
-      if (!hard) {
+      if (!any_hard(x, begin, begin + length)) {
         plain(x + begin, out + begin, length);
       } else {
         for (int64_t i = begin; i < begin + length; ++i) out[i] = F::hard(x[i]) ? F::slow(x[i]) : F()(x[i]);

@@ -42,18 +42,22 @@ NEEDLE_HD ExpParts split_exp(float x) {
   return parts;
 }
 
-// e^x. The power of two is applied in two halves, so that subnormal and infinite results come out right.
-NEEDLE_HD float exp_poly(float x) {
-  x = x > 89.0f ? 89.0f : x;
-  x = x < -104.0f ? -104.0f : x;
-  const ExpParts parts = split_exp(x);
-  const float r = parts.r;
+// e^r - 1 = r + r^2 q, for |r| <= ln 2 / 2.
+NEEDLE_HD float exp_rest(float r) {
   float q = 0.0013852061238139868f;
   q = q * r + 0.00837025698274374f;
   q = q * r + 0.04166799038648605f;
   q = q * r + 0.16666507720947266f;
   q = q * r + 0.4999999403953552f;
-  const float p = (q * (r * r) + r) + 1.0f;
+  return q * (r * r) + r;
+}
+
+// e^x. The power of two is applied in two halves, so that subnormal and infinite results come out right.
+NEEDLE_HD float exp_poly(float x) {
+  x = x > 89.0f ? 89.0f : x;
+  x = x < -104.0f ? -104.0f : x;
+  const ExpParts parts = split_exp(x);
+  const float p = exp_rest(parts.r) + 1.0f;
   const int32_t half = parts.n >> 1;
   return p * power_of_two(half) * power_of_two(parts.n - half);
 }
@@ -183,6 +187,35 @@ NEEDLE_HD float erf_poly(float x) {
 }
 
 #if defined(NEEDLE_HOST)
+
+// e^x for |x| <= kExpEasy, where the result is normal: the power of two is added to the exponent.
+constexpr float kExpEasy = 87.0f;
+
+NEEDLE_HD float exp_easy(float x) {
+  const ExpParts parts = split_exp(x);
+  const float p = exp_rest(parts.r) + 1.0f;
+  return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(p)) + (static_cast<uint32_t>(parts.n) << 23)));
+}
+
+NEEDLE_HD double exp_easy(double x) { return __builtin_exp(x); }
+
+// e^x for x <= 0, where what is smaller than every normal number is 0: what a softmax needs. NaN stays.
+NEEDLE_HD float exp_below(float x) {
+  const float y = exp_easy(x < -kExpEasy ? -kExpEasy : x);
+  return x < -kExpEasy ? 0.0f : x != x ? x : y;
+}
+
+NEEDLE_HD double exp_below(double x) { return __builtin_exp(x); }
+
+// 1 / (1 + e^-x) for |x| <= kExpEasy; the rounding error of 1 + e is taken out again.
+NEEDLE_HD float sigmoid_easy(float x) {
+  const float e = exp_easy(-x);
+  const float sum = 1.0f + e;
+  const float of_e = sum - 1.0f;
+  const float lost = (1.0f - (sum - of_e)) + (e - of_e);
+  const float y = 1.0f / sum;
+  return y - y * (lost * y);
+}
 
 // x = q pi/2 + r: the nearest quarter turn q and the rest, taken off in double. Beyond kSincosLimit q is not exact.
 constexpr float kSincosLimit = 1e6f;

@@ -120,6 +120,10 @@ struct Relu : Numbers {
 
 struct Exp : Floats {
   template <class T> NEEDLE_HD T operator()(T x) const { return math::exp(x); }
+#if defined(NEEDLE_HOST)
+  static bool hard(float x) { return !(math::abs_float(x) <= math::kExpEasy); }
+  static float easy(float x) { return math::exp_easy(x); }
+#endif
 };
 
 struct Expm1 : Floats {
@@ -170,6 +174,10 @@ struct Tanh : Floats {
 
 struct Sigmoid : Floats {
   template <class T> NEEDLE_HD T operator()(T x) const { return math::sigmoid(x); }
+#if defined(NEEDLE_HOST)
+  static bool hard(float x) { return !(math::abs_float(x) <= math::kExpEasy); }
+  static float easy(float x) { return math::sigmoid_easy(x); }
+#endif
 };
 
 // log(1 + exp(x)), written so that exp cannot overflow.
