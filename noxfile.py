@@ -90,9 +90,56 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-def conform(session: nox.Session, *arguments: str) -> None:
+@nox.session(default=False)
+def isa(session: nox.Session) -> None:
+    """The conformance suite on `cpu` with each instruction set forced that this machine has; or `-- avx2`."""
+    session.install(*EVERYTHING)
+    for level in session.posargs or ("baseline", "avx2", "avx512"):
+        env = {"NEEDLE_CPU_ISA": level}
+        there = session.run("python", "-c", HAS_ISA, env=env, silent=True, success_codes=[0, 3])
+        if there == "yes\n":
+            conform(session, "--device=cpu", **env)
+        else:
+            session.warn(f"this machine has no {level}: left out")
+
+
+HAS_ISA = """
+import sys
+try:
+    import needle_backend_cpu._ext
+except Exception as error:
+    print(error)
+    sys.exit(3)
+print("yes")
+"""
+
+
+@nox.session(default=False)
+def sanitize(session: nox.Session) -> None:
+    """needle-backend-cpu's tests and the suite's kernels, under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+    Takes GCC or Clang on Linux. `-- ARGUMENTS` go to the first pytest, in place of the folder of tests.
+    """
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests")
+    session.install("--no-deps", "-C", "cmake.define.NEEDLE_SANITIZE=ON", "./needle-backend-cpu")
+    compiler = os.environ.get("CXX", "c++")
+    libraries = (session.run(compiler, f"-print-file-name={name}", external=True, silent=True, log=False)
+                 for name in ("libasan.so", "libubsan.so", "libstdc++.so"))  # fmt: skip
+    env = {
+        **ONE_THREAD,
+        "LD_PRELOAD": " ".join(str(path).strip() for path in libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python itself keeps much to its end
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    session.run("pytest", *(session.posargs or ["needle-backend-cpu/tests"]), env=env)
+    stages = [f"needle_conformance.test_{stage}" for stage in ("memory", "copy", "kernels")]
+    session.run("pytest", "-c", "pyproject.toml", "--pyargs", *stages, "--device=cpu", env=env)
+
+
+def conform(session: nox.Session, *arguments: str, **env: str) -> None:
     """The suite as its users run it: from the installed package, here with this repository's settings."""
-    session.run("pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments, env=ONE_THREAD)
+    command = ["pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments]
+    session.run(*command, env={**ONE_THREAD, **env})
 
 
 for other in PYTHONS:

@@ -37,7 +37,7 @@ def times(group: str, rows: list[Row], title: str, path: Path) -> None:
     width, places = FILL / len(rivals), np.arange(len(rows))
     figure, axes = plt.subplots(figsize=(max(6, 2 + 0.75 * len(rows)), 5.5))
     for i, rival in enumerate(rivals):
-        bars = axes.bar(places + (i - (len(rivals) - 1) / 2) * width, values[:, i], width, label=rival.title(),
+        bars = axes.bar(places + (i - (len(rivals) - 1) / 2) * width, values[:, i], width, label=rival,
                         color=COLORS.get(rival))  # fmt: skip
         if i == 0 and len(rivals) > 1:
             axes.bar_label(bars, [f"{row.ratio():.2f}x" for row in rows], padding=2, fontsize=8)
@@ -48,6 +48,7 @@ def times(group: str, rows: list[Row], title: str, path: Path) -> None:
     note = f"\n(on the bars: Needle's time / {rivals[1]}'s)" if len(rivals) > 1 else ""
     axes.set_title(f"{group}: {title}{note}", fontsize=10)
     axes.margins(y=0.1)
+    axes.set_ylim(bottom=values.min() / 2 if axes.get_yscale() == "log" else 0)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend()

@@ -77,7 +77,8 @@ def run(args: argparse.Namespace, threads: int) -> int:
     facts = report.facts(args, threads, limits, load, failures)
     path = args.out / f"{stem(args, threads)}.json"
     report.save(path, rows, peaks, facts)
-    pictures = charts.draw(rows, args.out, stem(args, threads), f"{args.device}, {threads} threads, {args.dtype}")
+    title = f"{args.device}, {threads} thread{'s' * (threads > 1)}, {args.dtype}"
+    pictures = charts.draw(rows, args.out, stem(args, threads), title)
     console.print(f"written: {path}" + "".join(f", {picture.name}" for picture in pictures), highlight=False)
     return 1 if failures else 0
 

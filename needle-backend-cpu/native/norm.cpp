@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kGrain = 16384;        // elements that are worth another thread
 constexpr int64_t kGroup = 4096;         // elements of rows that are widened at a time
+constexpr int64_t kStreamed = 1024;      // the same, where reading and writing memory are to overlap
 constexpr int64_t kChunks = 64;          // of the rows of a gradient, at most
 constexpr int64_t kChunkRows = 16;       // of a chunk, at least
 constexpr int64_t kChannelChunk = 8192;  // elements that are read twice while they are in the first-level cache
@@ -62,7 +63,8 @@ void norm_rows(RowNorm kernel, const View& dst, const View& x, const void* weigh
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
   const bool streamed = narrow == nullptr && is_streamed(dst);
   const bool direct = narrow == nullptr && !streamed;
-  const int64_t group = direct ? rows : std::max<int64_t>(1, kGroup / n), item = compute_size(dst.dtype);
+  const int64_t group = direct ? rows : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / n),
+                item = compute_size(dst.dtype);
   parallel_for(rows, 1 + kGrain / n, [&](int64_t begin, int64_t end) {
     const Workspace space(direct ? 1 : static_cast<size_t>(group * n * item));
     for (int64_t r = begin; r < end; r += group) {
@@ -97,7 +99,7 @@ void norm_rows_grad(RowNormGrad kernel, const View& dx, const View& dw, const Vi
   const int64_t chunks = (rows + length - 1) / length, width = n * item;
   const bool streamed = narrow == nullptr && is_streamed(dx);
   const bool direct = narrow == nullptr && !streamed;
-  const int64_t group = direct ? length : std::max<int64_t>(1, kGroup / n);
+  const int64_t group = direct ? length : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / n);
   const Workspace sums(static_cast<size_t>(2 * chunks * width + 1));
   std::memset(sums.as<void>(), 0, static_cast<size_t>(2 * chunks * width));
   unsigned char *dw_sums = sums.as<unsigned char>(), *db_sums = dw_sums + chunks * width;

@@ -9,8 +9,9 @@
 namespace needle {
 namespace {
 
-constexpr int64_t kGrain = 8192;  // elements that are worth another thread: an exponential costs more than a sum
-constexpr int64_t kGroup = 4096;  // elements of rows that are widened at a time
+constexpr int64_t kGrain = 8192;     // elements that are worth another thread: an exponential costs more than a sum
+constexpr int64_t kGroup = 4096;     // elements of rows that are widened at a time
+constexpr int64_t kStreamed = 1024;  // the same, where reading and writing memory are to overlap
 
 int float_type(DType dtype) { return dtype == DType::kFloat64 ? 1 : 0; }
 
@@ -30,7 +31,7 @@ void by_rows(const View& dst, int64_t width, const View* const (&inputs)[kInputs
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
   const bool streamed = narrow == nullptr && is_streamed(dst);
   const bool direct = narrow == nullptr && !streamed;
-  const int64_t group = direct ? rows : std::max<int64_t>(1, kGroup / (n + 1));
+  const int64_t group = direct ? rows : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / (n + 1));
   const int64_t item = compute_size(dst.dtype);
   parallel_for(rows, 1 + kGrain / (n + 1), [&](int64_t begin, int64_t end) {
     const size_t wide = direct ? 0 : static_cast<size_t>(group * std::max(n, width) * item);

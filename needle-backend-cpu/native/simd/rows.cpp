@@ -9,7 +9,8 @@
 NEEDLE_BEGIN
 namespace {
 
-constexpr int64_t kFlat = 4096;  // elements of rows that share a flat loop
+constexpr int64_t kFlat = 4096;    // elements of rows that share a flat loop
+constexpr int64_t kLongRow = 128;  // elements of a row that is worth a loop of its own
 
 template <class T> T max_of(const T* x, int64_t n) {
   using V = Vector<T>;
@@ -17,9 +18,13 @@ template <class T> T max_of(const T* x, int64_t n) {
   T total = Extremes<T>::lowest();
   int64_t i = 0;
   if (n >= V::lanes) {
-    typename V::type most = V::load(x);
-    for (i = V::lanes; i + V::lanes <= n; i += V::lanes) most = larger(most, V::load(x + i));
-    total = fold<T>(most, larger);
+    typename V::type most[4];  // a choice waits for the one before it, so there are four chains
+    for (int c = 0; c < 4; ++c) most[c] = V::load(x);
+    for (; i + 4 * V::lanes <= n; i += 4 * V::lanes) {
+      for (int c = 0; c < 4; ++c) most[c] = larger(most[c], V::load(x + i + c * V::lanes));
+    }
+    for (; i + V::lanes <= n; i += V::lanes) most[0] = larger(most[0], V::load(x + i));
+    total = fold<T>(larger(larger(most[0], most[1]), larger(most[2], most[3])), larger);
   }
   for (; i < n; ++i) total = larger(total, x[i]);
   return total;
@@ -29,6 +34,11 @@ template <class T> T max_of(const T* x, int64_t n) {
 template <class T> void exp_all(const T* x, T* out, int64_t n) {
   NEEDLE_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) out[i] = math::exp_below(x[i]);
+}
+
+template <class T> void exp_shifted(const T* x, T most, T* out, int64_t n) {
+  NEEDLE_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) out[i] = math::exp_below(x[i] - most);
 }
 
 // Calls f(first row, rows) for groups of rows of about kFlat elements.
@@ -46,11 +56,19 @@ template <class T> void shift_rows(const T* x, T* out, int64_t rows, int64_t n) 
   }
 }
 
+// out = exp(x - max of the row).
+template <class T> void exp_rows(const T* x, T* out, int64_t rows, int64_t n) {
+  if (n < kLongRow) {
+    shift_rows(x, out, rows, n);
+    return exp_all(out, out, rows * n);
+  }
+  for (int64_t r = 0; r < rows; ++r) exp_shifted(x + r * n, max_of(x + r * n, n), out + r * n, n);
+}
+
 template <class T> void softmax(const void* x, void* out, int64_t rows, int64_t n) {
   by_groups(rows, n, [=](int64_t first, int64_t count) {
     T* y = static_cast<T*>(out) + first * n;
-    shift_rows(static_cast<const T*>(x) + first * n, y, count, n);
-    exp_all(y, y, count * n);
+    exp_rows(static_cast<const T*>(x) + first * n, y, count, n);
     for (int64_t r = 0; r < count; ++r) {
       const T scale = T(1) / sum_of(y + r * n, n);
       for (int64_t i = r * n; i < (r + 1) * n; ++i) y[i] *= scale;
@@ -141,8 +159,7 @@ void cross_entropy_grad(const void* g, int64_t g_stride, const void* x, const in
                         int64_t n) {
   by_groups(rows, n, [=](int64_t first, int64_t count) {
     T* z = static_cast<T*>(out) + first * n;
-    shift_rows(static_cast<const T*>(x) + first * n, z, count, n);
-    exp_all(z, z, count * n);
+    exp_rows(static_cast<const T*>(x) + first * n, z, count, n);
     for (int64_t r = 0; r < count; ++r) {
       const T grad = static_cast<const T*>(g)[(first + r) * g_stride];
       const T scale = grad / sum_of(z + r * n, n);

@@ -31,9 +31,9 @@ template <class F, class T> struct UnaryKernel {
   }
 
   static bool any_hard(const T* x, int64_t begin, int64_t end) {
-    bool hard = false;
-    for (int64_t i = begin; i < end; ++i) hard |= F::hard(x[i]);
-    return hard;
+    int32_t hard = 0;  // as wide as a float, or compilers find no vector to hold it
+    for (int64_t i = begin; i < end; ++i) hard |= F::hard(x[i]) ? 1 : 0;
+    return hard != 0;
   }
 
   // The overload for functors that have hard elements of type T, which go one by one; `int` is a better match for 0

@@ -1,0 +1,108 @@
+"""Arrays beyond the caches, whose results are written past them; and what memory they take in a steady program."""
+
+from collections.abc import Callable
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+import pytest
+
+import needle as ndl
+from needle_backend_cpu import _ext
+
+N = (1 << 21) + 37  # 8 MiB of floats and a rest that fills no line
+SQUARE = (1537, 1411)  # as many, and no side a multiple of a tile
+
+# name, what is computed, the same in NumPy, shapes of the operands
+WORKS: list[tuple[str, Callable[..., Any], Callable[..., Any], list[tuple[int, ...]]]] = [
+    ("neg", lambda x: -x, lambda x: -x, [(N,)]),
+    ("exp", ndl.exp, np.exp, [(N,)]),
+    ("add", lambda a, b: a + b, lambda a, b: a + b, [(N,), (N,)]),
+    ("less", lambda a, b: a < b, lambda a, b: a < b, [(4 * N,), (4 * N,)]),
+    ("rows and columns", lambda a, b: a * b, lambda a, b: a * b, [SQUARE, (1, SQUARE[1])]),
+    ("where", lambda a, b, c: ndl.where(a < 0, b, c), lambda a, b, c: np.where(a < 0, b, c), [(N,)] * 3),
+    ("square by power", lambda x: x**2, lambda x: x * x, [(N,)]),
+    ("copy", lambda x: ndl.Tensor(x.array.copy()), lambda x: x, [(N,)]),
+    ("offset", lambda x: x[5:].contiguous() * 2.0, lambda x: x[5:] * 2, [(N + 64,)]),
+    ("transpose", lambda x: x.T.contiguous(), lambda x: x.T, [SQUARE]),
+    ("planes", lambda x: x.permute(0, 2, 1).contiguous(), lambda x: x.transpose(0, 2, 1), [(3, 1000, 723)]),
+    ("reversed axes", lambda x: x.permute(2, 1, 0).contiguous(), lambda x: x.T, [(129, 130, 131)]),
+    ("inner block", lambda x: x[1:, 3:-2].contiguous(), lambda x: x[1:, 3:-2], [SQUARE]),
+    ("broadcast", lambda x: x.broadcast_to(*SQUARE).contiguous(), lambda x: np.broadcast_to(x, SQUARE), [(1537, 1)]),
+    ("softmax", lambda x: ndl.softmax(x, -1), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), [SQUARE]),
+    ("short rows", lambda x: ndl.softmax(x, -1), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), [(70001, 31)]),
+    ("log softmax", lambda x: ndl.log_softmax(x, -1), lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)), [SQUARE]),
+    ("rms norm", lambda x, w: x.rms_norm(w), lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w,
+     [SQUARE, SQUARE[1:]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(("call", "expected", "shapes"), [w[1:] for w in WORKS], ids=[w[0] for w in WORKS])
+def test_results_past_the_caches(call: Any, expected: Any, shapes: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    tensors = [ndl.tensor(rng.standard_normal(shape), device="cpu", dtype=dtype) for shape in shapes]
+    found = on_threads(lambda: call(*tensors).astype("float64").numpy())
+    with np.errstate(all="ignore"):
+        right = expected(*(t.astype("float64").numpy() for t in tensors))
+    rtol = {"float32": 1e-4, "float64": 1e-12, "bfloat16": 2e-2}[dtype]
+    np.testing.assert_allclose(found, right, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("axes", [c for k in range(1, 5) for c in combinations(range(4), k)], ids=str)
+def test_sums_over_any_axes_of_any_order(axes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    data = rng.standard_normal((3, 33, 18, 40))
+    for order in permutations(range(4)):
+        x = ndl.tensor(data, device="cpu", dtype="float64").permute(*order)
+        x = x[:, ::2] if order[0] % 2 else x.flip(1)
+        found, values = on_threads(lambda x=x: x.sum(axes).numpy()), x.numpy()
+        np.testing.assert_allclose(found, values.sum(axes), rtol=1e-12, atol=1e-11, err_msg=str(order))
+        np.testing.assert_array_equal(x.max(axes).numpy(), values.max(axes), err_msg=str(order))
+
+
+def test_sums_of_broadcast_axes() -> None:
+    x = ndl.arange(40, device="cpu", dtype="float32").broadcast_to(7, 30, 40).permute(2, 0, 1)
+    for axes in [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]:
+        np.testing.assert_array_equal(x.sum(axes).numpy(), x.numpy().sum(axes), err_msg=str(axes))
+
+
+def on_threads(work: Callable[[], Any]) -> Any:
+    """What the work gives on one thread, after it gave the same bits on others."""
+    before = _ext.num_threads()
+    try:
+        _ext.set_num_threads(1)
+        alone = work()
+        for threads in (2, 5):
+            _ext.set_num_threads(threads)
+            np.testing.assert_array_equal(work(), alone)
+    finally:
+        _ext.set_num_threads(before)
+    return alone
+
+
+def test_a_steady_training_step_asks_the_system_for_nothing() -> None:
+    rng = np.random.default_rng(2)
+    weights = [ndl.tensor(rng.standard_normal(s) * 0.1, device="cpu", dtype="float32", requires_grad=True)
+               for s in [(700, 2100), (2100, 1100), (1100, 10)]]  # fmt: skip
+    x = ndl.tensor(rng.standard_normal((64, 700)), device="cpu", dtype="float32")
+    labels = ndl.tensor(rng.integers(0, 10, 64), device="cpu")
+
+    def step() -> None:
+        h = x
+        for w in weights[:-1]:
+            h = (h @ w).relu()
+        ndl.cross_entropy(h @ weights[-1], labels).backward()
+        for w in weights:
+            w.array.assign(w.array - w.grad.array * 0.01)
+            w.grad = None
+
+    for _ in range(3):
+        step()
+    before = _ext.memory_stats()
+    for _ in range(5):
+        step()
+    after = _ext.memory_stats()
+    assert after["system_allocations"] == before["system_allocations"]
+    assert after["held"] == before["held"]
+    assert after["peak"] == before["peak"]
