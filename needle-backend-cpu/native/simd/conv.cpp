@@ -2,6 +2,7 @@
 //
 // The kernel is packed into panels as wide as a tile, blocks of which stay in the second-level cache; strips of places
 // go past them. A sum runs over a whole window in registers, so that it does not depend on the number of threads.
+#include "caches.h"
 #include "launch.h"
 #include "simd/conv_tiles.h"
 #include "workspace.h"
@@ -10,7 +11,6 @@ NEEDLE_BEGIN
 namespace {
 
 constexpr int64_t kParallelWork = 1 << 17;  // multiplications that are worth a second thread
-constexpr int64_t kPanelBytes = 1 << 19;    // of the kernel, that are used for all places before the next
 constexpr int64_t kGradPlaces = 256;        // whose sum is taken in registers
 
 inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
@@ -211,7 +211,7 @@ template <class T> void convolve(const PatchProduct& product) {
   }
 
   // Panels in blocks; for each block, all strips.
-  const int64_t most = kPanelBytes / static_cast<int64_t>(sizeof(T)) / (inner * kPanel<T>);
+  const int64_t most = caches().second / 2 / static_cast<int64_t>(sizeof(T)) / (inner * kPanel<T>);
   const int64_t per_block = least(panels, most < 1 ? 1 : most), blocks = (panels + per_block - 1) / per_block;
   const int64_t parts = threads == 1 ? 1 : least(strips.count, 8 * threads);
   const auto run = [&](int64_t task) {
