@@ -21,19 +21,21 @@ std::vector<int64_t> offsets(int64_t taps, int64_t dilation, int64_t padding) {
 // An image, and what the windows of a convolution see of it. The gradient of a kernel reads lines with a border.
 class Forward {
  public:
-  Forward(const Convolution& conv, const ShapedView& x, bool bordered = false)
+  Forward(const Convolution& conv, const ShapedView& x, const Kernel& kernel, bool bordered = false)
       : conv_(conv),
+        kernel_(kernel),
         bordered_(bordered && conv.by_lines()),
-        by_pixels_(pixels(conv)),
+        by_pixels_(pixels()),
         image_(x, reading(), conv.padding, by_pixels_.patches.by_place),
         sight_(conv.by_lines() ? lines() : by_pixels_) {}
 
   Patches patches(int64_t group) { return sight_.of(image_, group * conv_.depth * conv_.item); }
 
-  // The kernel of a group in its own memory, or its gradient.
-  KernelMatrix kernel(const unsigned char* data, int64_t group) const {
-    const int64_t n = conv_.group_outputs(), row = conv_.outputs * (image_.planes ? conv_.depth : 1);
-    return {const_cast<unsigned char*>(data) + group * n * conv_.item, n, row, false};
+  // The part of the kernel that belongs to a group.
+  KernelMatrix kernel(int64_t group) const {
+    const int64_t n = conv_.group_outputs(), first = group * n * kernel_.output_step;
+    return {kernel_.data() + first * conv_.item, n, image_.planes ? kernel_.tap_x : kernel_.depth_step,
+            kernel_.output_step};
   }
 
  private:
@@ -41,20 +43,20 @@ class Forward {
     return !conv_.by_lines() ? Reading::kPixels : bordered_ ? Reading::kBorderedLines : Reading::kLines;
   }
 
-  static Sight pixels(const Convolution& conv) {
+  Sight pixels() const {
     Sight sight;
-    for (int64_t k = 0; k < conv.taps_y; ++k) {
-      for (int64_t l = 0; l < conv.taps_x; ++l) {
-        const int64_t y = k * conv.dilation.y - conv.padding.y, x = l * conv.dilation.x - conv.padding.x;
-        sight.runs.push_back({y, x, 0, conv.tap(k, l)});
+    for (int64_t k = 0; k < conv_.taps_y; ++k) {
+      for (int64_t l = 0; l < conv_.taps_x; ++l) {
+        const int64_t y = k * conv_.dilation.y - conv_.padding.y, x = l * conv_.dilation.x - conv_.padding.x;
+        sight.runs.push_back({y, x, 0, kernel_.tap(k, l)});
       }
     }
-    sight.patches.length = conv.depth;
+    sight.patches.length = conv_.depth;
     sight.patches.run_pixels = 1;
-    sight.patches.pixel_length = conv.depth;
-    sight.patches.height = conv.height, sight.patches.width = conv.width;
-    place(conv, sight);
-    sight.patches.by_place = !conv.by_lines() && sight.has_wide_borders();
+    sight.patches.pixel_length = conv_.depth;
+    sight.patches.height = conv_.height, sight.patches.width = conv_.width;
+    place(conv_, sight);
+    sight.patches.by_place = !conv_.by_lines() && sight.has_wide_borders();
     return sight;
   }
 
@@ -65,7 +67,7 @@ class Forward {
     for (int64_t channel = 0; channel < (image_.planes ? conv_.channels : 1); ++channel) {
       for (int64_t k = 0; k < conv_.taps_y; ++k) {
         const int64_t y = k * conv_.dilation.y - conv_.padding.y + border.y, x = border.x - conv_.padding.x;
-        sight.runs.push_back({y, x, channel * image_.plane_step, conv_.tap(k, 0) + channel * conv_.outputs});
+        sight.runs.push_back({y, x, channel * image_.plane_step, kernel_.tap(k, 0) + channel * kernel_.depth_step});
       }
     }
     sight.patches.pixel_length = image_.planes ? 1 : conv_.channels;
@@ -82,6 +84,7 @@ class Forward {
   }
 
   const Convolution& conv_;
+  const Kernel& kernel_;
   bool bordered_;
   Sight by_pixels_;
   Image image_;
@@ -112,8 +115,9 @@ struct PhaseTaps {
 // The gradient of those pixels of the image that share a phase.
 class Phase {
  public:
-  Phase(const Convolution& conv, int64_t first_y, int64_t first_x)
+  Phase(const Convolution& conv, const Kernel& kernel, int64_t first_y, int64_t first_x)
       : conv_(conv),
+        kernel_(kernel),
         y_(conv.taps_y, first_y, conv.stride.y, conv.padding.y, conv.dilation.y),
         x_(conv.taps_x, first_x, conv.stride.x, conv.padding.x, conv.dilation.x),
         first_y_(first_y),
@@ -127,7 +131,7 @@ class Phase {
     p.length = conv.group_outputs();
     for (size_t k = 0; k < y_.taps.size(); ++k) {
       for (size_t l = 0; l < x_.taps.size(); ++l) {
-        sight_.runs.push_back({y_.offsets[k], x_.offsets[l], 0, conv.tap(y_.taps[k], x_.taps[l])});
+        sight_.runs.push_back({y_.offsets[k], x_.offsets[l], 0, kernel.tap(y_.taps[k], x_.taps[l])});
       }
     }
     p.run_pixels = 1;
@@ -138,24 +142,24 @@ class Phase {
   bool by_place() const { return sight_.patches.by_place; }
   bool sees_nothing() const { return sight_.runs.empty(); }
 
-  void run(const Image& g, const unsigned char* kernel, unsigned char* image) {
+  void run(const Image& g, unsigned char* image) {
     if (rows_ * columns_ == 0 || sees_nothing()) return;
     const int64_t item = conv_.item, outputs = conv_.group_outputs(), line = conv_.width * conv_.channels;
     unsigned char* first = image + (first_y_ * line + first_x_ * conv_.channels) * item;
     for (int64_t group = 0; group < conv_.groups; ++group) {
-      const KernelMatrix matrix{const_cast<unsigned char*>(kernel) + group * outputs * item, conv_.depth, conv_.outputs,
-                                true};
+      const KernelMatrix matrix{kernel_.data() + group * outputs * kernel_.output_step * item, conv_.depth,
+                                kernel_.output_step, kernel_.depth_step};
       kernels().convolve[conv_.type]({sight_.of(g, group * outputs * item), matrix, first + group * conv_.depth * item,
                                       conv_.height * line, conv_.stride.y * line, conv_.stride.x * conv_.channels});
     }
   }
 
-  void run_depthwise(const unsigned char* g, const unsigned char* kernel, unsigned char* image) const {
+  void run_depthwise(const unsigned char* g, unsigned char* image) const {
     if (rows_ * columns_ == 0 || sees_nothing()) return;
     const int64_t pixel = conv_.channels * conv_.item, taps = static_cast<int64_t>(sight_.runs.size());
     const Workspace own(static_cast<size_t>(taps * pixel));
     for (int64_t i = 0; i < taps; ++i) {
-      const unsigned char* from = kernel + sight_.runs[static_cast<size_t>(i)].kernel * conv_.item;
+      const unsigned char* from = kernel_.data() + sight_.runs[static_cast<size_t>(i)].kernel * conv_.item;
       std::memcpy(own.as<unsigned char>() + i * pixel, from, static_cast<size_t>(pixel));
     }
     const int64_t taps_y = static_cast<int64_t>(y_.taps.size()), taps_x = static_cast<int64_t>(x_.taps.size());
@@ -186,6 +190,7 @@ class Phase {
   }
 
   const Convolution& conv_;
+  const Kernel& kernel_;
   PhaseTaps y_, x_;
   int64_t first_y_, first_x_, rows_, columns_;
   Sight sight_;
@@ -244,20 +249,20 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   const Convolution conv(x, w, dst, stride, padding, dilation, groups);
   if (dst.size == 0) return;
   if (w.size == 0) return fill_zeros(dst);
-  const Compact kernel(w);
+  const Kernel kernel(w, conv.reads_row_major_kernel());
   const Result out(dst);
   if (conv.pointwise()) {
     const Compact image(x);
-    Pointwise{conv, image.as(), kernel.as(), nullptr}.forward(out.as());
+    Pointwise{conv, image.as(), kernel.data(), nullptr}.forward(out.as());
   } else if (conv.depthwise()) {
     const Compact image(x);
     const auto y = offsets(conv.taps_y, dilation.y, padding.y), x_offsets = offsets(conv.taps_x, dilation.x, padding.x);
-    run_depthwise(conv.windows(image.as(), y, x_offsets), conv.type, conv.batch, kernel.as(), out.as());
+    run_depthwise(conv.windows(image.as(), y, x_offsets), conv.type, conv.batch, kernel.data(), out.as());
   } else {
-    Forward forward(conv, x);
+    Forward forward(conv, x, kernel);
     for (int64_t group = 0; group < groups; ++group) {
       unsigned char* first = out.as() + group * conv.group_outputs() * conv.item;
-      kernels().convolve[conv.type]({forward.patches(group), forward.kernel(kernel.as(), group), first,
+      kernels().convolve[conv.type]({forward.patches(group), forward.kernel(group), first,
                                      conv.rows * conv.columns * conv.outputs, conv.columns * conv.outputs,
                                      conv.outputs});
     }
@@ -283,10 +288,11 @@ void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const Shaped
       kernels().depthwise_grad[conv.type](windows, conv.batch, grad.as(), out.as(), tap, tap + 1);
     });
   } else {
-    Forward forward(conv, x, true);
+    const Kernel kernel(dst, out.as());
+    Forward forward(conv, x, kernel, true);
     for (int64_t group = 0; group < groups; ++group) {
       kernels().convolve_grad[conv.type]({forward.patches(group), grad.as() + group * conv.group_outputs() * conv.item,
-                                          conv.outputs, forward.kernel(out.as(), group)});
+                                          conv.outputs, forward.kernel(group)});
     }
   }
   out.commit();
@@ -297,26 +303,26 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
   const Convolution conv(dst, w, g, stride, padding, dilation, groups);
   if (dst.size == 0) return;
   if (g.size == 0 || w.size == 0) return fill_zeros(dst);
-  const Compact kernel(w);
+  const Kernel kernel(w, conv.reads_row_major_kernel());
   const Result out(dst);
   if (conv.pointwise()) {
     const Compact grad(g);
-    Pointwise{conv, nullptr, kernel.as(), grad.as()}.grad_input(out.as());
+    Pointwise{conv, nullptr, kernel.data(), grad.as()}.grad_input(out.as());
     return out.commit();
   }
   std::vector<Phase> phases;
   for (int64_t y = 0; y < stride.y; ++y) {
-    for (int64_t x = 0; x < stride.x; ++x) phases.emplace_back(conv, y, x);
+    for (int64_t x = 0; x < stride.x; ++x) phases.emplace_back(conv, kernel, y, x);
   }
   bool by_place = false, seen = true;
   for (const Phase& phase : phases) by_place |= phase.by_place(), seen &= !phase.sees_nothing();
   if (!seen) std::memset(out.as(), 0, static_cast<size_t>(dst.size * conv.item));
   if (conv.depthwise()) {
     const Compact grad(g);
-    for (const Phase& phase : phases) phase.run_depthwise(grad.as(), kernel.as(), out.as());
+    for (const Phase& phase : phases) phase.run_depthwise(grad.as(), out.as());
   } else {
     const Image grad(g, Reading::kPixels, padding, by_place);
-    for (Phase& phase : phases) phase.run(grad, kernel.as(), out.as());
+    for (Phase& phase : phases) phase.run(grad, out.as());
   }
   out.commit();
 }

@@ -5,6 +5,10 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(NEEDLE_BLAS)
+#include "blas.h"
+#endif
+
 namespace needle {
 
 namespace baseline {
@@ -55,6 +59,9 @@ Choice choose() {
   if (chosen == nullptr) throw std::invalid_argument(std::string("NEEDLE_CPU_ISA=") + wanted + ": there are " + names);
   Choice choice{chosen->name, {}};
   chosen->fill(choice.table);
+#if defined(NEEDLE_BLAS)
+  use_blas(choice.table);
+#endif
   return choice;
 }
 

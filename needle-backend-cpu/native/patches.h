@@ -46,10 +46,37 @@ struct Convolution {
             rows,  columns, stride.y, stride.x, y.data(), x.data()};
   }
 
-  // Elements of the kernel before those of a tap.
-  int64_t tap(int64_t k, int64_t l) const { return (k * taps_x + l) * depth * outputs; }
+  bool reads_row_major_kernel() const { return by_lines() || pointwise() || depthwise(); }
 
   static constexpr int64_t kFewChannels = 8;
+};
+
+// A kernel (rows of taps, taps, depth, outputs) in the compute type, in whatever order memory has its axes, or in a
+// copy of its own if that is to be row-major.
+class Kernel {
+ public:
+  int64_t tap_y, tap_x, depth_step, output_step;  // in elements
+
+  Kernel(const ShapedView& view, bool row_major) {
+    const bool copied = (row_major && !view.contiguous) || !is_stored_as_computed(view.dtype);
+    if (copied) copy_.emplace(view);
+    data_ = copied ? const_cast<unsigned char*>(copy_->as()) : view.as<unsigned char>();
+    take_steps(copied || view.contiguous ? contiguous_like(view, data_) : view);
+  }
+
+  // In row-major memory that holds no kernel yet.
+  Kernel(const ShapedView& shape, unsigned char* data) : data_(data) { take_steps(contiguous_like(shape, data)); }
+
+  int64_t tap(int64_t k, int64_t l) const { return k * tap_y + l * tap_x; }
+  unsigned char* data() const { return data_; }
+
+ private:
+  void take_steps(const ShapedView& view) {
+    tap_y = view.strides[0], tap_x = view.strides[1], depth_step = view.strides[2], output_step = view.strides[3];
+  }
+
+  std::optional<Compact> copy_;
+  unsigned char* data_;
 };
 
 // How the products read an image: by pixels, or by lines of pixels, which may have a border of zeros.

@@ -101,16 +101,29 @@ def test_any_strides(layout: str, dtype: str) -> None:
         near(each, value, dtype, 200, layout)
 
 
-def test_channels_first_in_memory() -> None:
+def permuted(values: Any, order: tuple[int, ...]) -> Twin:
+    """A twin whose memory holds `values`, and whose axes are those of `values` in another order."""
+    stored = twin(values, "float32")
+    layout = stored.cpu.layout.permute(order)
+    return Twin(*(View(v.buffer, layout, v.dtype) for v in (stored.cpu, stored.reference)))
+
+
+# channels, size of the kernel, outputs, stride, padding: with few channels windows are read by lines
+@pytest.mark.parametrize("channels", [1, 3, 5, 20])
+@pytest.mark.parametrize("batch", [2, 9])
+@pytest.mark.parametrize(("size", "outputs", "stride", "padding"), [(3, 4, 1, 1), (7, 16, 4, 3), (3, 40, 2, 0)])
+def test_channels_first_in_memory(
+    channels: int, batch: int, size: int, outputs: int, stride: int, padding: int
+) -> None:
     rng = np.random.default_rng(2)
-    stored = twin(rng.standard_normal((2, 5, 9, 8)), "float32")
-    layout = stored.cpu.layout.permute((0, 2, 3, 1))
-    x = Twin(*(View(v.buffer, layout, v.dtype) for v in (stored.cpu, stored.reference)))
-    w = twin(rng.standard_normal((3, 3, 5, 4)), "float32")
-    y = result((2, 9, 8, 4), "float32")
-    args = ((1, 1), (1, 1), (1, 1), 1)
-    CPU.conv2d(y.cpu, x.cpu, w.cpu, *args)
-    near(y, expected(x.numpy(CPU), w.numpy(CPU), *args)[0], "float32", 45, "")
+    x = permuted(rng.standard_normal((batch, channels, 9, 11)), (0, 2, 3, 1))
+    w = permuted(rng.standard_normal((outputs, channels, size, size)), (2, 3, 1, 0))
+    args = ((stride, stride), (padding, padding), (1, 1), 1)
+    shape = expected(x.numpy(CPU), w.numpy(CPU), *args)[0].shape
+    g = permuted(rng.standard_normal((shape[0], shape[3], *shape[1:3])), (0, 2, 3, 1))
+    wanted = expected(*(v.numpy(CPU).astype(np.float64) for v in (x, w)), *args, g.numpy(CPU).astype(np.float64))
+    for each, value in zip(all_three(x, w, g, "float32", args), wanted, strict=True):
+        near(each, value, "float32", 500, args)
 
 
 @pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[7], CASES[13]], ids=str)

@@ -2,6 +2,7 @@
 //
 // The kernel is packed into panels as wide as a tile, blocks of which stay in the second-level cache; strips of places
 // go past them. A sum runs over a whole window in registers, so that it does not depend on the number of threads.
+#include "caches.h"
 #include "launch.h"
 #include "simd/conv_tiles.h"
 #include "workspace.h"
@@ -10,7 +11,6 @@ NEEDLE_BEGIN
 namespace {
 
 constexpr int64_t kParallelWork = 1 << 17;  // multiplications that are worth a second thread
-constexpr int64_t kPanelBytes = 1 << 19;    // of the kernel, that are used for all places before the next
 constexpr int64_t kGradPlaces = 256;        // whose sum is taken in registers
 
 inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
@@ -22,13 +22,13 @@ template <class T> int64_t panel_width(int64_t count) {
   return count <= Vector<T>::lanes ? Vector<T>::lanes : kPanel<T>;
 }
 
-// `rows` rows of `count` columns, as out[row * width + column], padded with zeros. A row, or with `transposed` a
-// column, lies `step` elements after the other.
+// `rows` rows of `count` columns, as out[row * width + column], padded with zeros; the steps are those of `from`.
 template <class T>
-void pack_panel(const T* from, int64_t step, bool transposed, int64_t rows, int64_t count, int64_t width, T* out) {
+void pack_panel(const T* from, int64_t row_step, int64_t column_step, int64_t rows, int64_t count, int64_t width,
+                T* out) {
   using V = Vector<T>;
-  if (!transposed) {
-    for (int64_t q = 0; q < rows; ++q, from += step, out += width) {
+  if (column_step == 1) {
+    for (int64_t q = 0; q < rows; ++q, from += row_step, out += width) {
       if (count == width) {
         for (int64_t v = 0; v < width; v += V::lanes) V::store(out + v, V::load(from + v));
       } else {
@@ -37,18 +37,25 @@ void pack_panel(const T* from, int64_t step, bool transposed, int64_t rows, int6
     }
     return;
   }
-  for (int64_t j = 0; j < width; j += V::lanes) {
-    int64_t q = 0;
-    for (; j + V::lanes <= count && q + V::lanes <= rows; q += V::lanes) {
-      typename V::type square[V::lanes];
+  constexpr int64_t kRows = V::lanes;  // a square at a time, so that both sides stay in the first-level cache
+  for (int64_t top = 0; top < rows; top += kRows) {
+    const int64_t end = least(rows, top + kRows);
+    for (int64_t j = 0; j < width; j += V::lanes) {
+      const T* corner = from + j * column_step + top * row_step;
+      if (row_step == 1 && end - top == kRows && j + V::lanes <= count) {
+        typename V::type square[V::lanes];
 #pragma GCC unroll 16
-      for (int s = 0; s < V::lanes; ++s) square[s] = V::load(from + (j + s) * step + q);
-      transpose<T>(square);
+        for (int s = 0; s < V::lanes; ++s) square[s] = V::load(corner + s * column_step);
+        transpose<T>(square);
 #pragma GCC unroll 16
-      for (int s = 0; s < V::lanes; ++s) V::store(out + (q + s) * width + j, square[s]);
-    }
-    for (; q < rows; ++q) {
-      for (int s = 0; s < V::lanes; ++s) out[q * width + j + s] = j + s < count ? from[(j + s) * step + q] : T(0);
+        for (int s = 0; s < V::lanes; ++s) V::store(out + (top + s) * width + j, square[s]);
+        continue;
+      }
+      for (int64_t s = 0; s < V::lanes; ++s) {
+        for (int64_t q = top; q < end; ++q) {
+          out[q * width + j + s] = j + s < count ? corner[s * column_step + (q - top) * row_step] : T(0);
+        }
+      }
     }
   }
 }
@@ -198,9 +205,8 @@ template <class T> void convolve(const PatchProduct& product) {
   const auto pack = [&](int64_t panel) {
     const int64_t first = panel * kPanel<T>, count = least(kPanel<T>, kernel.n - first), width = panel_width<T>(count);
     for (int64_t k = 0; k < p.run_count; ++k) {
-      const T* from =
-          static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * (kernel.transposed ? kernel.step : 1);
-      pack_panel(from, kernel.step, kernel.transposed, p.length, count, width,
+      const T* from = static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * kernel.column_step;
+      pack_panel(from, kernel.row_step, kernel.column_step, p.length, count, width,
                  packed.as<T>() + first * inner + k * p.length * width);
     }
   };
@@ -211,7 +217,7 @@ template <class T> void convolve(const PatchProduct& product) {
   }
 
   // Panels in blocks; for each block, all strips.
-  const int64_t most = kPanelBytes / static_cast<int64_t>(sizeof(T)) / (inner * kPanel<T>);
+  const int64_t most = caches().second / 2 / static_cast<int64_t>(sizeof(T)) / (inner * kPanel<T>);
   const int64_t per_block = least(panels, most < 1 ? 1 : most), blocks = (panels + per_block - 1) / per_block;
   const int64_t parts = threads == 1 ? 1 : least(strips.count, 8 * threads);
   const auto run = [&](int64_t task) {
@@ -280,7 +286,7 @@ template <class T> void convolve_grad(const PatchGrad& problem) {
       const int64_t count = least(per_part, lines - line), places = count * p.columns;
       for (int64_t panel = first_panel; panel < last_panel; ++panel) {
         const int64_t first = panel * kPanel<T>, width = least(kPanel<T>, dw.n - first);
-        pack_panel(static_cast<const T*>(problem.g) + line * p.columns * problem.g_step + first, problem.g_step, false,
+        pack_panel(static_cast<const T*>(problem.g) + line * p.columns * problem.g_step + first, problem.g_step, 1,
                    places, width, panel_width<T>(width),
                    packed.as<T>() + (panel - first_panel) * kPanel<T> * per_part * p.columns);
       }
@@ -297,7 +303,7 @@ template <class T> void convolve_grad(const PatchGrad& problem) {
           const auto tile = wide ? kWide<T>.grad[height] : kNarrow<T>.grad[height];
           tile(space.as<Line<T>>(), found, shift, p.step_x * p.pixel_step,
                packed.as<T>() + (panel - first_panel) * kPanel<T> * per_part * p.columns,
-               static_cast<T*>(dw.data) + seen.kernel + top * dw.step + first, dw.step, width, line == 0);
+               static_cast<T*>(dw.data) + seen.kernel + top * dw.row_step + first, dw.row_step, width, line == 0);
         }
       }
     }

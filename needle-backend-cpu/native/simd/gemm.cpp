@@ -1,10 +1,11 @@
 // c (m, n) = a (m, k) b (k, n), row-major; either operand may be stored transposed.
 //
-// Blocks of b (kDepth rows, kWidth columns) are packed into panels as wide as a tile, and rows of a into strips as high
-// as one, so that the tile reads both in order. Panels and strips are cut evenly: 64 rows are 5 strips of 12 or 13, not
-// 4 of 14 and one of 8. The cuts along k are the same for any number of threads, and so are the sums.
+// Blocks of b are packed into panels as wide as a tile, and rows of a into strips as high as one, so that the tile
+// reads both in order. Panels and strips are cut evenly: 64 rows are 5 strips of 12 or 13, not 4 of 14 and one of 8.
+// The cuts along k follow the machine's caches, but not the number of threads, and so do the sums.
 #include <needle/functors.h>
 
+#include "caches.h"
 #include "launch.h"
 #include "simd/gemm_micro.h"
 #include "workspace.h"
@@ -12,8 +13,6 @@
 NEEDLE_BEGIN
 namespace {
 
-constexpr int64_t kDepth = 256;             // k of a block: a strip of a stays in the first-level cache
-constexpr int64_t kWidth = 512;             // n of a block: 512 KiB of floats, for the second level
 constexpr int64_t kParallelWork = 1 << 18;  // multiplications that are worth a second thread
 constexpr int64_t kGemvBlock = 4;           // rows of the matrix that a product with a vector takes at once
 
@@ -40,11 +39,24 @@ template <class T> struct Product {
   static constexpr TileTable<T, 1> kNarrow{};
 
   const Gemm& g;
+  const int64_t block_depth = depth_of_blocks(), block_width = width_of_blocks(block_depth);
   const T* a = static_cast<const T*>(g.a);
   const T* b = static_cast<const T*>(g.b);
   T* c = static_cast<T*>(g.c);
 
   static int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+
+  // k of a block: a strip of a takes about half of the first-level cache.
+  static int64_t depth_of_blocks() {
+    const int64_t fitting = caches().first / 2 / static_cast<int64_t>(sizeof(T) * kTileRows) / 64 * 64;
+    return fitting < 128 ? 128 : least(fitting, 384);
+  }
+
+  // n of a block: b takes half of the second level.
+  static int64_t width_of_blocks(int64_t depth) {
+    const int64_t fitting = caches().second / 2 / (depth * static_cast<int64_t>(sizeof(T))) / kPanel * kPanel;
+    return fitting < 4 * kPanel ? 4 * kPanel : fitting;
+  }
 
   // Rows [i, i + rows) and depth [p, p + depth) of an a stored as it is, as out[p * rows + i]. Writes up to one vector
   // past the end.
@@ -116,13 +128,13 @@ template <class T> struct Product {
 
   // Rows [top, bottom) and columns [left, right) of c, block by block of b.
   void rectangle(int64_t top, int64_t bottom, int64_t left, int64_t right) const {
-    const int64_t width = least(kWidth, right - left), depth = least(kDepth, g.k);
+    const int64_t width = least(block_width, right - left), depth = least(block_depth, g.k);
     const Workspace panel_space(static_cast<size_t>(depth * (width + kPanel)) * sizeof(T));
     const Workspace strip_space(static_cast<size_t>(depth * kTileRows + 2 * V::lanes) * sizeof(T));
-    for (int64_t j = left; j < right; j += kWidth) {
-      const int64_t columns = least(kWidth, right - j);
-      for (int64_t p = 0; p < g.k; p += kDepth) {
-        const int64_t rows_of_b = least(kDepth, g.k - p);
+    for (int64_t j = left; j < right; j += block_width) {
+      const int64_t columns = least(block_width, right - j);
+      for (int64_t p = 0; p < g.k; p += block_depth) {
+        const int64_t rows_of_b = least(block_depth, g.k - p);
         for (int64_t first = 0; first < columns; first += kPanel) {
           const int64_t count = least(kPanel, columns - first);
           pack_b(j + first, count, panel_width(count), p, rows_of_b, panel_space.as<T>() + first * rows_of_b);

@@ -24,6 +24,16 @@ template <class T> struct Epilogue {
   bool accumulate;
   const T* bias;
   bool relu;
+
+  // Of one vector, whose first column is `column`.
+  inline __attribute__((always_inline)) typename Vector<T>::type apply(typename Vector<T>::type y, const T* c,
+                                                                       int64_t column) const {
+    using V = Vector<T>;
+    const typename V::type zero = V::splat(T(0));
+    if (accumulate) y += V::load(c);
+    if (bias != nullptr) y += V::load(bias + column);
+    return relu ? (y < zero ? zero : y) : y;
+  }
 };
 
 template <class T>
@@ -61,17 +71,23 @@ void tile(int64_t k, const T* a, int64_t a_step, const T* b, int64_t b_step, T* 
     a += a_step;
     b += b_step;
   }
-  const bool plain =
-      columns == kVectors * V::lanes && !epilogue.accumulate && epilogue.bias == nullptr && !epilogue.relu;
+  if (columns == kVectors * V::lanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        T* to = c + i * ldc + v * V::lanes;
+        V::store(to, epilogue.apply(sums[i][v], to, v * V::lanes));
+      }
+    }
+    return;
+  }
   T finished[kRows][kVectors * V::lanes];
-  T* to = plain ? c : finished[0];
-  const int64_t to_step = plain ? ldc : kVectors * V::lanes;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) V::store(to + i * to_step + v * V::lanes, sums[i][v]);
+    for (int v = 0; v < kVectors; ++v) V::store(finished[i] + v * V::lanes, sums[i][v]);
   }
-  if (plain) return;
 #pragma GCC unroll 1
   for (int i = 0; i < kRows; ++i) finish_row(finished[i], c + i * ldc, columns, epilogue);
 }

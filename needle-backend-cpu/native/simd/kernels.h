@@ -80,12 +80,10 @@ struct Patches {
   bool by_place;              // the same place of many images is taken together, not neighbouring places of one
 };
 
-// A kernel has a row of n elements for each element of a run; rows lie `step` elements apart. A transposed one has its
-// columns there, `step` elements apart.
+// A kernel has a row of n elements for each element of a run; the steps lead to the next row and column.
 struct KernelMatrix {
   void* data;
-  int64_t n, step;
-  bool transposed;
+  int64_t n, row_step, column_step;
 };
 
 // result[place] = row of the place * kernel.
