@@ -200,9 +200,11 @@ NEEDLE_HD float exp_easy(float x) {
 NEEDLE_HD double exp_easy(double x) { return __builtin_exp(x); }
 
 // e^x for x <= 0, where what is smaller than every normal number is 0: what a softmax needs. NaN stays.
+constexpr float kExpNormal = 87.3365f;  // -log(2^-126), rounded down
+
 NEEDLE_HD float exp_below(float x) {
-  const float y = exp_easy(x < -kExpEasy ? -kExpEasy : x);
-  return x < -kExpEasy ? 0.0f : x != x ? x : y;
+  const float y = exp_easy(x < -kExpNormal ? -kExpNormal : x);
+  return x < -kExpNormal ? 0.0f : x != x ? x : y;
 }
 
 NEEDLE_HD double exp_below(double x) { return __builtin_exp(x); }
