@@ -2,35 +2,13 @@
 #ifndef NEEDLE_CUDA_OPS_H
 #define NEEDLE_CUDA_OPS_H
 
+#include <needle/arguments.h>
 #include <needle/functors.h>
-#include <needle/view.h>
 
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 namespace needle {
-
-// A View of which shape and strides are filled in even if it is contiguous.
-struct ShapedView : View {};
-
-// A Python number, as both of what it may stand for.
-struct Scalar {
-  double real;
-  int64_t integer;
-  bool is_float;
-};
-
-struct Pair {
-  int64_t y, x;  // vertical, horizontal
-};
-
-struct IndexOutOfRange : std::out_of_range {
-  IndexOutOfRange(const char* op, int64_t index, int64_t n)
-      : std::out_of_range(std::string(op) + ": index " + std::to_string(index) + " is out of range for size " +
-                          std::to_string(n)) {}
-};
 
 void copy(const View& dst, const View& src);
 void cast(const View& dst, const View& src);
@@ -63,8 +41,6 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
                        Pair dilation, int64_t groups);
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
                         Pair dilation, int64_t groups);
-
-enum class Pool : int32_t { kMax = 0, kMean = 1 };  // the numbers are those of kinds.py
 
 void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pair stride, Pair padding);
 void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,

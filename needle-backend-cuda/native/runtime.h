@@ -1,4 +1,4 @@
-// One Runtime per device: its queue, its memory, its errors. Kernels see of it what launch.cuh shows.
+// One Runtime per device: its queue, its memory, its errors. Kernels see of it what stands at the end.
 #ifndef NEEDLE_CUDA_RUNTIME_H
 #define NEEDLE_CUDA_RUNTIME_H
 
@@ -8,6 +8,9 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+
+#include "allocator.h"
+#include "staging.h"
 
 namespace needle {
 
@@ -25,27 +28,60 @@ struct OutOfMemory : std::runtime_error {
   size_t free;  // on the card
 };
 
-// The device whose method is being called: the bindings set it from the operands' buffers.
-cudaStream_t stream();
-int multiprocessors();
-int shared_bytes_per_block();  // the most that a kernel may ask for
-const char* current_op();      // the method being run, for errors
+// A library's function said no. `unsupported` where another way may do.
+struct LibraryFailure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
+class Runtime {
+ public:
+  static Runtime& of(int index);  // made on first use
+  static int count();
+
+  // To be called before anything is done on the device: makes it this thread's, refuses a lost device and a forked
+  // process, and remembers the method's name.
+  void begin(const char* op);
+  void wait();  // for all work; throws what went wrong before it. Holds no lock: release the GIL around it.
+  std::string recent_ops() const;
+
+  const int index;
+  cudaStream_t stream = nullptr;
+  cudaDeviceProp properties;
+  Allocator memory;
+  Staging staging;
+  std::string lost;  // why, once the device is of no more use to this process
+
+ private:
+  static constexpr uint64_t kRemembered = 16;
+  explicit Runtime(int index);
+  const char* ops_[kRemembered] = {};
+  uint64_t begun_ = 0, waited_ = 0;  // methods, and those of them that are known to be done
+};
+
+Runtime& runtime();  // the device whose method is being called: the bindings set it from the operands' buffers
+void set_runtime(Runtime& runtime);
+
+// What kernels ask for, of that device.
+inline cudaStream_t stream() { return runtime().stream; }
+inline int multiprocessors() { return runtime().properties.multiProcessorCount; }
+inline int shared_bytes_per_block() { return static_cast<int>(runtime().properties.sharedMemPerBlockOptin); }
+const char* current_op();        // the method being run, for errors
 void check(cudaError_t status);  // throws KernelFailure
 
 // Device memory for the time of a scope. It comes from the cache, in stream order: kernels that were launched within
 // the scope may still run when it ends, those launched later come after them.
 class Workspace {
  public:
-  explicit Workspace(size_t nbytes);
-  ~Workspace();
+  explicit Workspace(size_t nbytes) : runtime_(runtime()), block_(runtime_.memory.allocate(nbytes)) {}
+  ~Workspace() { runtime_.memory.release(block_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  template <class T> T* as() const { return static_cast<T*>(data_); }
+  template <class T> T* as() const { return reinterpret_cast<T*>(block_->data); }
 
  private:
-  void* data_;
+  Runtime& runtime_;
+  Block* block_;
 };
 
 }  // namespace needle
