@@ -1,6 +1,8 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
 #include <pybind11/pybind11.h>
 
+#include "event.h"
+#include "fault.h"
 #include "matmul.h"
 #include "python.h"
 
@@ -179,6 +181,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("set_memory_limit", [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
   m.def("describe", &describe);
   m.def("set_tf32", &set_tf32);
+  m.def("set_tuning", &set_tuning);
   m.def("fault", [](int index) {
     enter(index, "fault");
     fault();
