@@ -3,38 +3,17 @@
 #include <cstring>
 
 #include "launch.h"
+#include "loops.h"
 #include "ops.h"
 #include "strided.h"
 
 namespace needle {
 namespace {
 
-constexpr int64_t kGrain = 32768;  // elements that are worth another thread
-
 // Calls f(n) for blocks of at most kBlock elements, or once if nothing needs a block.
 template <class F> void in_blocks(int64_t n, bool at_once, F f) {
   const int64_t step = at_once ? n : kBlock;
   for (int64_t i = 0; i < n; i += step) f(std::min(step, n - i));
-}
-
-UnaryLoop unary_loop(Unary kind, DType dtype) {
-  const int number = static_cast<int>(dtype == DType::kBool ? kind_for_bool(kind) : kind);
-  return number >= 0 && number < kMaxKinds ? kernels().unary[number][compute_type(dtype)] : UnaryLoop{};
-}
-
-BinaryLoop binary_loop(Binary kind, DType dtype) {
-  const int number = static_cast<int>(kind);
-  return number >= 0 && number < kMaxKinds ? kernels().binary[number][compute_type(dtype)] : BinaryLoop{};
-}
-
-template <class Loop> Loop checked(Loop loop, const char* op) {
-  if (loop.run == nullptr) throw std::invalid_argument(std::string(op) + ": no such kind for this dtype");
-  return loop;
-}
-
-int log2_item(DType dtype) {
-  const int64_t item = item_size(dtype);
-  return item == 1 ? 0 : item == 2 ? 1 : item == 4 ? 2 : 3;
 }
 
 bool same_layout(const View& a, const View& b) { return a.contiguous && b.contiguous && a.size == b.size; }
@@ -47,7 +26,7 @@ bool has_binary(Binary kind, DType dtype) { return binary_loop(kind, dtype).run 
 void unary(Unary kind, const View& dst, const View& x) {
   const UnaryLoop loop = checked(unary_loop(kind, x.dtype), "unary");
   const bool plain = same_layout(dst, x) && is_stored_as_computed(x.dtype);
-  parallel_for(dst.size, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     if (plain) return loop.run(bytes_at(x, begin), bytes_at(dst, begin), end - begin);
     Reader in(x, dst.size, begin);
     Writer out(dst, begin, !loop.to_bool);
@@ -61,7 +40,7 @@ void unary(Unary kind, const View& dst, const View& x) {
 void binary(Binary kind, const View& dst, const View& a, const View& b) {
   const BinaryLoop loop = checked(binary_loop(kind, a.dtype), "binary");
   const bool plain = same_layout(dst, a) && same_layout(dst, b) && is_stored_as_computed(a.dtype);
-  parallel_for(dst.size, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     if (plain) return loop.run(bytes_at(a, begin), bytes_at(b, begin), bytes_at(dst, begin), end - begin);
     Reader left(a, dst.size, begin), right(b, dst.size, begin);
     Writer out(dst, begin, !loop.to_bool);
@@ -88,7 +67,7 @@ void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& sc
 
 void where(const View& dst, const View& condition, const View& a, const View& b) {
   const auto select = kernels().select[log2_item(dst.dtype)];
-  parallel_for(dst.size, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     Reader mask(condition, dst.size, begin, false), left(a, dst.size, begin, false), right(b, dst.size, begin, false);
     Writer out(dst, begin, false);
     in_blocks(end - begin, mask.direct() && left.direct() && right.direct(), [&](int64_t n) {
@@ -107,7 +86,7 @@ void cast(const View& dst, const View& src) {
   const auto convert = to_bool                   ? kernels().to_bool[from]
                        : to_half && from == kF64 ? kernels().round_to_odd
                                                  : kernels().convert[from][to];
-  parallel_for(dst.size, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     Reader in(src, dst.size, begin);
     Writer out(dst, begin, !to_bool);
     in_blocks(end - begin, in.direct() && out.direct(), [&](int64_t n) {

@@ -2,6 +2,7 @@
 #ifndef NEEDLE_CPU_OPS_H
 #define NEEDLE_CPU_OPS_H
 
+#include <needle/arguments.h>
 #include <needle/functors.h>
 #include <needle/view.h>
 
@@ -11,20 +12,6 @@
 #include <vector>
 
 namespace needle {
-
-// A View of which shape and strides are filled in even if it is contiguous.
-struct ShapedView : View {};
-
-// A Python number, as both of what it may stand for.
-struct Scalar {
-  double real;
-  int64_t integer;
-  bool is_float;
-};
-
-struct Pair {
-  int64_t y, x;  // vertical, horizontal
-};
 
 struct IndexOutOfRange : std::out_of_range {
   IndexOutOfRange(const char* op, int64_t index, int64_t n)
@@ -38,6 +25,8 @@ void unary(Unary kind, const View& dst, const View& x);
 void binary(Binary kind, const View& dst, const View& a, const View& b);
 void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& scalar, bool swapped);
 void where(const View& dst, const View& condition, const View& a, const View& b);
+void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, const Expression& expression,
+                 const std::vector<Scalar>& scalars);
 bool has_unary(Unary kind, DType dtype);
 bool has_binary(Binary kind, DType dtype);
 
@@ -63,8 +52,6 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
                        Pair dilation, int64_t groups);
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
                         Pair dilation, int64_t groups);
-
-enum class Pool : int32_t { kMax = 0, kMean = 1 };  // the numbers are those of kinds.py
 
 void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pair stride, Pair padding);
 void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,

@@ -1,115 +1,11 @@
 #include "python.h"
 
-#include <structmember.h>
-
 #include <new>
 
 #include "buffer.h"
 
 namespace needle {
 namespace {
-
-// Reads one attribute of objects that keep it in `__slots__`: the slot's place in the object is looked up once per
-// type, as PyMemberDef tells it. Objects of any other kind are asked the ordinary way.
-class Slot {
- public:
-  explicit Slot(const char* name) : name_(PyUnicode_InternFromString(name)) {}
-
-  // A new reference.
-  PyObject* get(PyObject* object) {
-    if (Py_TYPE(object) != type_) look_up(Py_TYPE(object));
-    if (offset_ > 0) {
-      PyObject* value = *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(object) + offset_);
-      if (value != nullptr) return Py_NewRef(value);
-    }
-    PyObject* value = PyObject_GetAttr(object, name_);
-    if (value == nullptr) throw PythonError();
-    return value;
-  }
-
-  int64_t integer(PyObject* object) {
-    PyObject* value = get(object);
-    const long long number = value == Py_True ? 1 : value == Py_False ? 0 : PyLong_AsLongLong(value);
-    Py_DECREF(value);
-    if (number == -1 && PyErr_Occurred() != nullptr) throw PythonError();
-    return number;
-  }
-
- private:
-  void look_up(PyTypeObject* type) {
-    PyObject* found = PyObject_GetAttr(reinterpret_cast<PyObject*>(type), name_);
-    PyErr_Clear();
-    offset_ = 0;
-    if (found != nullptr && Py_TYPE(found) == &PyMemberDescr_Type) {
-      const PyMemberDef* member = reinterpret_cast<PyMemberDescrObject*>(found)->d_member;
-      if (member->type == T_OBJECT_EX) offset_ = member->offset;
-    }
-    Py_XDECREF(found);
-    Py_INCREF(type);  // so that no other type takes its address
-    Py_XDECREF(reinterpret_cast<PyObject*>(type_));
-    type_ = type;
-  }
-
-  PyObject* name_;
-  PyTypeObject* type_ = nullptr;
-  Py_ssize_t offset_ = 0;
-};
-
-void read_integers(PyObject* tuple, int64_t* out) {
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); ++i) {
-    out[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple, i));
-    if (out[i] == -1 && PyErr_Occurred() != nullptr) throw PythonError();
-  }
-}
-
-struct Owned {  // a reference that ends with the scope
-  PyObject* object;
-  ~Owned() { Py_DECREF(object); }
-};
-
-void read_shape(PyObject* layout, View& view) {
-  static Slot shape_slot("shape"), strides_slot("strides");
-  const Owned shape{shape_slot.get(layout)}, strides{strides_slot.get(layout)};
-  if (!PyTuple_CheckExact(shape.object) || PyTuple_GET_SIZE(shape.object) > kMaxRank) {
-    PyErr_Format(PyExc_ValueError, "a shape is a tuple of at most %d sizes", kMaxRank);
-    throw PythonError();
-  }
-  view.rank = static_cast<int32_t>(PyTuple_GET_SIZE(shape.object));
-  read_integers(shape.object, view.shape);
-  read_integers(strides.object, view.strides);
-}
-
-// Fills `view` from a needle.backend.View and returns its buffer, a new reference.
-PyObject* read_view(PyObject* object, View& view, bool shaped) {
-  static Slot buffer_slot("buffer"), layout_slot("layout"), dtype_slot("dtype"), code_slot("code");
-  static Slot contiguous_slot("contiguous"), size_slot("size"), offset_slot("offset");
-  const Owned layout{layout_slot.get(object)}, dtype{dtype_slot.get(object)};
-  view.dtype = static_cast<DType>(code_slot.integer(dtype.object));
-  view.contiguous = contiguous_slot.integer(layout.object) != 0;
-  view.size = size_slot.integer(layout.object);
-  if (shaped || !view.contiguous) read_shape(layout.object, view);
-  const int64_t offset = offset_slot.integer(layout.object);
-  PyObject* buffer = buffer_slot.get(object);
-  if (Py_TYPE(buffer) != buffer_type()) {
-    Py_DECREF(buffer);
-    PyErr_SetString(PyExc_TypeError, "the view's buffer is not of this device");
-    throw PythonError();
-  }
-  view.data = static_cast<char*>(reinterpret_cast<BufferObject*>(buffer)->data) + offset * item_size(view.dtype);
-  return buffer;
-}
-
-// needle.errors.<name>(*arguments); a reference to `arguments` is taken over.
-void raise_needle_error(const char* name, PyObject* arguments) {
-  PyObject* errors = PyImport_ImportModule("needle.errors");
-  PyObject* type = errors == nullptr ? nullptr : PyObject_GetAttrString(errors, name);
-  PyObject* error = type == nullptr || arguments == nullptr ? nullptr : PyObject_CallObject(type, arguments);
-  if (error != nullptr) PyErr_SetObject(type, error);
-  Py_XDECREF(error);
-  Py_XDECREF(type);
-  Py_XDECREF(errors);
-  Py_XDECREF(arguments);
-}
 
 void deallocate(PyObject* self) {
   BufferObject* buffer = reinterpret_cast<BufferObject*>(self);
@@ -194,32 +90,17 @@ void set_python_error() {
   }
 }
 
-Argument<View>::Argument(PyObject* object) : buffer_(read_view(object, value, false)) { weight = value.size; }
-Argument<ShapedView>::Argument(PyObject* object) : buffer_(read_view(object, value, true)) { weight = value.size; }
-
-Argument<std::vector<View>>::Argument(PyObject* object) : items_(PySequence_Fast(object, "a sequence of views")) {
-  if (items_ == nullptr) throw PythonError();
-  value.resize(static_cast<size_t>(PySequence_Fast_GET_SIZE(items_)));
-  for (size_t i = 0; i < value.size(); ++i) {
-    // The item's reference to the buffer keeps it alive.
-    Py_DECREF(read_view(PySequence_Fast_GET_ITEM(items_, static_cast<Py_ssize_t>(i)), value[i], false));
-    weight += value[i].size;
-  }
+char* buffer_memory(PyObject* buffer) {
+  if (Py_TYPE(buffer) == buffer_type()) return static_cast<char*>(reinterpret_cast<BufferObject*>(buffer)->data);
+  PyErr_SetString(PyExc_TypeError, "the view's buffer is not of this device");
+  throw PythonError();
 }
 
-Argument<Pair>::Argument(PyObject* object) {
-  if (!PyTuple_Check(object) || PyTuple_GET_SIZE(object) != 2) {
-    PyErr_SetString(PyExc_TypeError, "a pair of integers is expected");
-    throw PythonError();
-  }
-  value.y = Argument<int64_t>(PyTuple_GET_ITEM(object, 0)).value;
-  value.x = Argument<int64_t>(PyTuple_GET_ITEM(object, 1)).value;
-}
+// Long work is done without the GIL.
+void* before_call(const char*, int64_t weight) { return weight > kReleaseAbove ? PyEval_SaveThread() : nullptr; }
 
-Argument<Scalar>::Argument(PyObject* object) {
-  value.is_float = PyFloat_Check(object);
-  value.real = Argument<double>(object).value;
-  value.integer = value.is_float ? 0 : Argument<int64_t>(object).value;
+void after_call(void* state) {
+  if (state != nullptr) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
 }
 
 }  // namespace needle

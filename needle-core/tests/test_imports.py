@@ -13,9 +13,10 @@ ROOT = Path(needle.__file__).parent
 
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
-errors kinds layering philox
+errors kinds layering philox program tracing trees
+live
 course device drawing dtype operators shape
-fallback layout op result_types
+expression fallback layout op result_types
 backend indexing
 formulas host host_arrays views
 reference_layers
@@ -24,9 +25,11 @@ registry
 backend_ndarray.device dispatch
 backend_numpy contraction convolution exchange normalization observe rowwise selection
 reductions
-ndarray
+ndarray program.graph
 backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
+program.capture program.fusion program.memory program.picture
+profiler program.passes program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
 backend_ndarray.ndarray_backend_msl backend_ndarray.ndarray_backend_numpy backend_ndarray.strided composed_layers
 fused graph
@@ -38,7 +41,8 @@ course_autograd course_ops.elementwise course_ops.movement course_ops.products c
 course_ops.tuples
 course_ops course_tensor
 face
-functions init
+functions init program.replay
+compiled
 arrangement course_names einstein neural testing ops
 nn optim data
 needle

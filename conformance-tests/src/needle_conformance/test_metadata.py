@@ -16,7 +16,7 @@ from needle_conformance.progress import Progress
 
 _KINDS: dict[str, Any] = {"unary": Unary, "binary": Binary, "binary_scalar": Binary, "reduce": Reduce, "random": Random,
                           "pool2d": Pool, "pool2d_grad": Pool}  # fmt: skip
-_NOT_OPS = {"allocate", "upload", "download", "synchronize", "host_view", "memory_stats", "describe", "implements",
+_NOT_OPS = {"allocate", "upload", "download", "synchronize", "sequence", "host_view", "memory_stats", "describe", "implements",
             "supports"}  # fmt: skip
 PRIMITIVES = [
     name for name, member in vars(Backend).items()

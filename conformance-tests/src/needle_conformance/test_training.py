@@ -68,6 +68,23 @@ def test_deterministic(device: Device, trial: str) -> None:
     assert _train(device, trial) == _train(device, trial)
 
 
+def test_compiled(device: Device) -> None:
+    """The same curve where the whole step, its update included, is captured once and replayed."""
+    points, labels, initial = _problem()
+    x, y = ndl.tensor(points, device=device), ndl.tensor(labels, device=device)
+    weights = [ndl.tensor(w, device=device, requires_grad=True) for w in initial]
+    velocities = [w.array * 0 for w in weights]
+
+    def step(x: Tensor, y: Tensor) -> Tensor:
+        loss = _loss(x, y, weights)
+        gradients = [g.array for g in ndl.grad(loss, weights)]
+        dispatch.sgd_step(device, [w.writable() for w in weights], gradients, velocities, **SGD)  # type: ignore[arg-type]
+        return loss.detach()
+
+    compiled = ndl.compile(step)
+    np.testing.assert_allclose([float(compiled(x, y)) for _ in range(STEPS)], _train(device, "sgd"), rtol=1e-5)
+
+
 def test_by_hand(device: Device) -> None:
     """The same network, gradients and updates written out in NumPy, in float64."""
     points, labels, weights = _problem()

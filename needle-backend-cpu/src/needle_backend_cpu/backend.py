@@ -3,16 +3,17 @@
 Functions of the extension are class attributes as they are, so that a call costs no Python frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from needle.backend import Backend, View
-from needle.dtype import DTYPES, DType, float32, int32
+from needle.dtype import DTYPES, DType, bool_, float32, float64, int32, int64
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
 _STRIDED = (
-    "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul", "linear",
-    "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "argmax", "cumsum", "matmul",
+    "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
@@ -23,6 +24,9 @@ _FLOATS_ONLY = frozenset(
         "attention", "attention_grad",
     }
 )  # fmt: skip
+
+
+_UNROUNDED = frozenset({float32, float64, int32, int64, bool_})
 
 
 class CpuBackend(Backend):
@@ -43,6 +47,7 @@ class CpuBackend(Backend):
     unary = staticmethod(_ext.unary)
     binary = staticmethod(_ext.binary)
     where = staticmethod(_ext.where)
+    elementwise = staticmethod(_ext.elementwise)
     reduce = staticmethod(_ext.reduce)
 
     binary_scalar = staticmethod(_ext.binary_scalar)
@@ -87,6 +92,9 @@ class CpuBackend(Backend):
     ) -> None:  # fmt: skip
         _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
 
+    def sequence(self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]) -> Callable[[], None]:
+        return _ext.Sequence(calls, list(moving)).run
+
     def host_view(self, buffer: _ext.Buffer) -> memoryview:
         return memoryview(buffer)
 
@@ -100,6 +108,8 @@ class CpuBackend(Backend):
             return f"{kind.op} does not compute in {dtypes[1]}"
         if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
             return f"{kind.op} does not compute in {dtypes[1]}"
+        if op == "elementwise" and not _UNROUNDED.issuperset(dtypes):
+            return "elementwise takes types that are computed in as they are stored, and bool"
         if op in _FLOATS_ONLY and not dtypes[0].is_float:
             return f"{op} takes floats, not {dtypes[0]}"
         if isinstance(kind, Random) and dtypes[0] is not (int32 if kind is Random.BITS else float32):

@@ -26,6 +26,7 @@ from needle.arrangement import (
     topk,
     undilate,
 )
+from needle.compiled import compile, log_from_environment
 from needle.device import (
     Device,
 )
@@ -195,6 +196,7 @@ from needle.neural import (
     scaled_dot_product_attention,
     silu,
 )
+from needle.profiler import profile
 from needle.random import (
     Generator,
     manual_seed,
@@ -258,6 +260,7 @@ __all__ = [
     "broadcast_to",
     "ceil",
     "clip",
+    "compile",
     "concatenate",
     "conv1d",
     "conv2d",
@@ -336,6 +339,7 @@ __all__ = [
     "permute",
     "power",
     "prod",
+    "profile",
     "rand",
     "randb",
     "randn",
@@ -424,6 +428,7 @@ def __dir__() -> list[str]:
 
 
 observe.from_environment()
+log_from_environment()
 
 # As attributes, `matmul` and `conv` are the course's functions; `from needle.ops.matmul import` finds the modules.
 del ops.matmul, ops.conv

@@ -27,6 +27,7 @@ import pluggy
 
 from needle.dtype import DType
 from needle.errors import UnsupportedError
+from needle.expression import Expression
 from needle.kinds import Binary, Kind, Pool, Random, Reduce, Unary
 from needle.layout import Layout
 from needle.shape import Shape
@@ -148,6 +149,14 @@ class Backend(ABC):
     def binary_scalar(self, kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None:
         """dst = kind(x, scalar), or kind(scalar, x) if swapped. The scalar is first rounded to x's dtype."""
         _missing("binary_scalar")
+
+    def elementwise(
+        self, dsts: Sequence[View], srcs: Sequence[View], expression: Expression, scalars: Sequence[float]
+    ) -> None:
+        """Several elementwise functions in one pass: `expression` says which, over the elements of `srcs`, and which
+        of its values are written to `dsts`. All have as many elements as the results, or one; in row-major order. A
+        result overlaps no operand. If strided, srcs have any strides."""
+        _missing("elementwise")
 
     def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
         """dst (B, m, n) = a (B, m, k) @ b (B, k, n); a flag says that its operand is stored with the last two axes
@@ -302,6 +311,14 @@ class Backend(ABC):
         _missing("random")
 
     # Optional, without a default.
+
+    def sequence(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
+    ) -> Callable[[], None] | None:
+        """A function that makes all these calls of native methods, (name, arguments), one after another and without
+        Python between them; or None. It may be called again and again. The buffers of the views in `moving` are read
+        anew each time, those of all other views stay."""
+        return None
 
     def host_view(self, buffer: Any) -> memoryview | None:
         """The buffer's bytes, writable and without a copy, where its memory is on the host; waits for its work."""

@@ -36,7 +36,7 @@ environment:
   NEEDLE_COURSE=1          the habits of CMU 10-714's Needle, for homework code and its tests
   NEEDLE_BACKEND=np        with it: plain NumPy arrays under the tensors (nd: Needle's own, the default)
   NEEDLE_DEBUG=1           show the traceback of an error, not only its line
-  NEEDLE_COURSE=1          the habits of CMU 10-714's Needle; NEEDLE_BACKEND=np|nd what its tensors hold
+  NEEDLE_LOG=compile       tell when, and why, needle.compile captures a function
 
 exit status: 0 if done, 1 for an error (one line on the standard error), 2 for wrong usage."""
 

@@ -8,6 +8,7 @@ right in every case, not to be fast: whoever writes a device replaces them in th
 from collections.abc import Sequence
 from functools import lru_cache
 from math import copysign
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from needle.device import Device
 from needle.dispatch import composes
 from needle.dtype import DType, float32
 from needle.exchange import bytes_of
+from needle.expression import Expression
 from needle.kinds import Binary, Random, Reduce, Unary
 from needle.ndarray import NDArray, arange, from_numpy
 
@@ -32,6 +34,27 @@ def _constant(device: Device, dtype: DType, scalar: float | int | bool, sign: fl
 def binary_scalar(kind: Binary, dst: NDArray, x: NDArray, scalar: float | int | bool, swapped: bool) -> None:
     one = _constant(x.device, x.dtype, scalar, copysign(1.0, scalar))
     dispatch.binary(x.device, kind, dst, *((one, x) if swapped else (x, one)))
+
+
+@composes("elementwise")
+def elementwise(
+    dsts: Sequence[NDArray], srcs: Sequence[NDArray], expression: Expression, scalars: Sequence[float]
+) -> None:
+    """One step after another."""
+    size = max(dst.size for dst in dsts)
+    values = [x if x.size == 1 else x.reshape(size) for x in srcs]
+    for step in expression.steps:
+        inputs = [values[i] for i in step.inputs]
+        whole = any(x.size > 1 for x in inputs)
+        dst = inputs[0].new((size,) if whole else (), step.result)
+        arguments: list[Any] = [dst, *inputs]
+        if step.op == "binary_scalar":
+            arguments += [scalars[step.scalar], step.swapped]
+        dispatch.run(dst.device, step.op, *([] if step.kind is None else [step.kind]), *arguments)
+        values.append(dst)
+    for dst, number in zip(dsts, expression.results, strict=True):
+        value = values[number]
+        dst.assign(value.reshape(dst.shape) if value.size == dst.size else value)
 
 
 @composes("matmul")

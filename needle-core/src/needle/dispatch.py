@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from needle import tracing
 from needle.backend import Backend, View, map_views, views_in
 from needle.device import Device
 from needle.dtype import DType, int32, int64
@@ -27,7 +28,7 @@ Plan = Callable[..., None]
 WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), "random": (1,), "sgd_step": (0, 2),
           "adam_step": (0, 2, 3), "pool2d": (1,), "pool2d_grad": (1,), "layer_norm_grad": (0, 1, 2),
           "rms_norm_grad": (0, 1), "moments": (0, 1), "batch_norm_grad": (0, 1, 2),
-          "attention_grad": (0, 1, 2)}  # fmt: skip
+          "attention_grad": (0, 1, 2), "elementwise": (0,)}  # fmt: skip
 # Primitives whose contract lets some arguments have any strides, on every backend.
 _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
@@ -163,7 +164,10 @@ class Dispatcher:
         return run
 
     def allocate(self, nbytes: int) -> Any:
-        return self.backend.allocate(nbytes)
+        buffer = self.backend.allocate(nbytes)
+        if tracing.active is not None:
+            tracing.active.allocated(buffer)
+        return buffer
 
     def check_dtype(self, dtype: DType, op: str) -> None:
         """Raise DTypeError where the device cannot hold elements of this type."""

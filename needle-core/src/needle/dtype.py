@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray as NumpyArray
 
 from needle.errors import DTypeError
+from needle.live import LiveFloat, LiveInt
 
 Category = Literal["bool", "int", "float"]
 
@@ -123,7 +124,8 @@ def promote_scalar(dtype: DType, category: Category) -> DType:
     return DEFAULT_FLOAT
 
 
-CATEGORY: dict[type, Category] = {bool: "bool", int: "int", float: "float"}  # of the Python numbers
+# Of the Python numbers.
+CATEGORY: dict[type, Category] = {bool: "bool", int: "int", float: "float", LiveInt: "int", LiveFloat: "float"}
 
 
 _INT_RANGE = {d: (int(np.iinfo(str(d)).min), int(np.iinfo(str(d)).max)) for d in DTYPES if d.category == "int"}

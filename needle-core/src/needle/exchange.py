@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from needle import tracing
 from needle.device import Device
 from needle.dispatch import dispatcher
 from needle.dtype import bfloat16, float32_from_bfloat16, numpy_dtype
@@ -28,6 +29,8 @@ class HostExchange(Views):
 
     def host_bits(self) -> Any:
         """A fresh NumPy array of the same bytes, bfloat16 as uint16."""
+        if tracing.active is not None:
+            tracing.active.reading(self, "the data of a tensor, asked for")
         source = self.contiguous()
         result = np.empty(self.layout.shape, numpy_dtype(self.dtype))
         if result.size:
@@ -62,6 +65,8 @@ class HostExchange(Views):
 
     def host_array(self) -> Any:
         """A NumPy array that shares the memory, or None where the memory is not on the host."""
+        if tracing.active is not None:
+            tracing.active.reading(self, "the memory of a tensor, asked for")
         bytes_ = dispatcher(self.device).backend.host_view(self.buffer)
         if bytes_ is None or self.dtype is bfloat16:
             return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from needle import dispatch
+from needle import dispatch, tracing
 from needle.contraction import Contractions
 from needle.convolution import Convolutions
 from needle.device import Device
@@ -28,6 +28,7 @@ from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
 from needle.layout import Layout, storage_order
+from needle.live import LIVE, is_live
 from needle.normalization import Normalizations
 from needle.reductions import Reductions
 from needle.registry import device as as_device
@@ -41,7 +42,7 @@ from needle.shape import (
     check_shape,
 )
 
-SCALARS = (bool, int, float)
+SCALARS = (bool, int, float, *LIVE)
 
 
 class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizations, Selection):
@@ -230,6 +231,8 @@ def full(
 ) -> NDArray:
     """An array of one value; its type by default is that of the value: bool, int64 or float32."""
     where = as_device(device)
+    if is_live(value):
+        return full(shape, 0, scalar_dtype(value, where) if dtype is None else dtype, where) + value
     element = scalar_dtype(value, where) if dtype is None else as_dtype(dtype)
     check_scalar("full", value, element)
     out = empty(shape, element, where)
@@ -256,6 +259,8 @@ def from_bits(bits: Any, dtype: DType, device: Device) -> NDArray:
     out = _empty(bits.shape, dtype, device)
     if out.size:
         door.backend.upload(out.buffer, 0, bytes_of(np.ascontiguousarray(bits)))
+    if tracing.active is not None:
+        tracing.active.uploaded(out)
     return out
 
 
@@ -272,7 +277,8 @@ def arange(n: int, dtype: Any = None, device: Device | str | None = None) -> NDA
 
 def scalar_dtype(value: float | int | bool, device: Device) -> DType:
     """The type that a Python number has on a device by itself."""
-    return dispatch.index_dtype(device) if type(value) is int else as_dtype(type(value))
+    category = CATEGORY[type(value)]
+    return dispatch.index_dtype(device) if category == "int" else as_dtype("float32" if category == "float" else "bool")
 
 
 def as_operand(op: str, model: NDArray, value: Any) -> NDArray:
@@ -282,7 +288,7 @@ def as_operand(op: str, model: NDArray, value: Any) -> NDArray:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, SCALARS):
-        category = as_dtype(type(value)).category
+        category = CATEGORY[type(value)]
         keeps = model.dtype.is_float or category == "bool" or (category == "int" and model.dtype.category == "int")
         dtype = model.dtype if keeps else scalar_dtype(value, model.device)
         check_scalar(op, value, dtype)

@@ -4,7 +4,7 @@ import secrets
 
 import numpy as np
 
-from needle import dispatch
+from needle import dispatch, tracing
 from needle.device import Device
 from needle.errors import DTypeError
 from needle.kinds import Random
@@ -45,9 +45,20 @@ class Generator:
     def _draw(self, kind: Random, shape: int | Shape, dtype: str, device: Device | str | None) -> NDArray:
         out = empty(as_shape(shape, kind.op), dtype, device)
         if out.size:
-            dispatch.random(out.device, kind, out, self.seed, self.offset)
-            self.offset = (self.offset + (out.size + 3) // 4) & _MASK
+            seed, offset = self._next((out.size + 3) // 4)
+            dispatch.random(out.device, kind, out, seed, offset)
         return out
+
+    def _next(self, blocks: int) -> tuple[int, int]:
+        """The seed and the number of the first of some blocks, which are then drawn."""
+        if tracing.active is None:
+            return self.seed, self._take(blocks)
+        return tracing.active.number(lambda: self.seed), tracing.active.number(lambda: self._take(blocks))
+
+    def _take(self, blocks: int) -> int:
+        first = self.offset
+        self.offset = (first + blocks) & _MASK
+        return first
 
     def __repr__(self) -> str:
         return f"Generator(seed={self.seed}, offset={self.offset})"

@@ -21,6 +21,7 @@ from needle.dtype import (
     numpy_dtype,
 )
 from needle.errors import IndexRangeError, OutOfMemoryError
+from needle.expression import Expression, Step
 from needle.host_arrays import Array, elements, limit, read, write
 from needle.kinds import Binary, Random, Reduce, Unary
 from needle.reference_layers import LayerReference
@@ -149,8 +150,8 @@ class NumpyBackend(LayerReference, Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(
-        {"copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "matmul", "linear", "gather",
-         "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
+        {"copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "matmul", "linear",
+         "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
          "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
          "argsort", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad", "layer_norm",
          "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad", "attention",
@@ -196,6 +197,16 @@ class NumpyBackend(LayerReference, Backend):
         with np.errstate(all="ignore"):
             other = _rounded(scalar, x.dtype).astype(values.dtype)
             write(dst, BINARY[kind](other, values) if swapped else BINARY[kind](values, other))
+
+    def elementwise(
+        self, dsts: Sequence[View], srcs: Sequence[View], expression: Expression, scalars: Sequence[float]
+    ) -> None:
+        values = [read(src).reshape(src.size if src.size > 1 else ()) for src in srcs]
+        with np.errstate(all="ignore"):
+            for step in expression.steps:
+                values.append(_step(step, [values[i] for i in step.inputs], scalars))
+        for dst, number in zip(dsts, expression.results, strict=True):
+            write(dst, values[number])
 
     def where(self, dst: View, condition: View, a: View, b: View) -> None:
         write(dst, np.where(*_stretched(dst, condition, a, b)))
@@ -312,6 +323,19 @@ def _rounded(scalar: float | int | bool, dtype: DType) -> Array:
 def _of(values: Array, scalar: float) -> Any:
     """The scalar in the type of the values, so that NumPy does not widen the result."""
     return values.dtype.type(scalar)
+
+
+def _step(step: Step, inputs: list[Array], scalars: Sequence[float]) -> Array:
+    """The result of one step of an expression; halves stay in float32."""
+    if isinstance(step.kind, Unary):
+        return UNARY[step.kind](inputs[0])
+    if step.op == "binary_scalar":
+        inputs.insert(0 if step.swapped else 1, _rounded(scalars[step.scalar], step.dtype).astype(inputs[0].dtype))
+    if step.kind is not None:
+        return BINARY[step.kind](*inputs)
+    if step.op == "where":
+        return np.where(*inputs)
+    return inputs[0] != 0 if step.result is bool_ else inputs[0].astype(numpy_dtype(step.result))
 
 
 def _stretched(dst: View, *operands: View) -> list[Array]:

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from needle import tracing
 from needle.autograd import propagate
 from needle.device import Device
 from needle.dispatch import index_dtype
@@ -90,17 +91,21 @@ class Tensor(TensorFunctions):
     @property
     def data(self) -> "Tensor":
         """The same memory, detached. Assigning a Tensor of equal dtype replaces the elements."""
-        return Tensor(self.array)
+        return self.detach()
 
     @data.setter
     def data(self, value: "Tensor") -> None:
         if not isinstance(value, Tensor) or value.dtype != self.dtype:
             found = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise DTypeError(f"data: takes a Tensor of dtype {self.dtype}, not {found}")
+        if tracing.active is not None:
+            tracing.active.using(self)
         self.array = value.array
 
     def detach(self) -> "Tensor":
         """The same memory without a graph."""
+        if tracing.active is not None:
+            tracing.active.using(self)
         return Tensor(self.array)
 
     def __repr__(self) -> str:
@@ -201,6 +206,8 @@ class Tensor(TensorFunctions):
         return self.like(other, kind.op)._binary(kind, self)
 
     def _scalar(self, kind: Binary, scalar: Scalar, swapped: bool) -> "Tensor":
+        if tracing.active is not None:
+            tracing.active.using(self)
         result = self.array._scalar(kind, scalar, swapped)
         op = SCALAR_OPS.get(kind)
         if op is None or not self.requires_grad:
@@ -235,12 +242,16 @@ class Tensor(TensorFunctions):
 
     def writable(self) -> NDArray:
         """The array, made contiguous if it is not, for kernels that update it in place."""
+        if tracing.active is not None:
+            tracing.active.using(self)
         self.array = self.array.contiguous()
         return self.array
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.requires_grad and is_grad_enabled():
             raise GraphError("assign: this tensor takes part in a graph; assign inside `with needle.no_grad():`")
+        if tracing.active is not None:
+            tracing.active.using(self)
         self.array[arrays_in(key)] = value.array if isinstance(value, Tensor) else value
 
     def __matmul__(self, other: Any) -> "Tensor":
@@ -275,6 +286,9 @@ def _wrapped(array: NDArray) -> Tensor:
 
 def _recorded(op: Op, result: NDArray, inputs: tuple[Tensor, ...]) -> Tensor:
     """The result as a Tensor, with a node if an input requires gradients and the op has any."""
+    if tracing.active is not None:
+        for x in inputs:
+            tracing.active.using(x)
     out = _wrapped(result)
     if op.differentiable and result.dtype.is_float:
         for x in inputs:
@@ -345,6 +359,8 @@ def _relinked(array: NDArray, parent: Parent) -> Tensor:
 def _accumulate(leaf: Tensor, g: Any, taken: set[int]) -> None:
     """leaf.grad += g. A first gradient is copied where its memory is not its own: rules may return views of
     others, and somebody may clip gradients in place."""
+    if tracing.active is not None:
+        tracing.active.accumulating(leaf)
     if isinstance(g, Tensor):
         leaf.grad = g if leaf.grad is None else leaf.grad + g
         return

@@ -7,10 +7,21 @@ from needle.dispatch import dispatcher
 from needle.dtype import as_dtype
 from needle.registry import device as as_device
 from needle_conformance.kernel import Kernel, KernelTrial
-from needle_conformance.kernels import contraction, copy, elementwise, indexing, layers, optimizer, random, rows
+from needle_conformance.kernels import (
+    contraction,
+    copy,
+    elementwise,
+    expression,
+    indexing,
+    layers,
+    optimizer,
+    random,
+    rows,
+)
 
 KERNELS: list[Kernel] = [
     *elementwise.KERNELS,
+    *expression.KERNELS,
     *rows.KERNELS,
     *contraction.KERNELS,
     *indexing.KERNELS,

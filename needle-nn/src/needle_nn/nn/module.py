@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from needle import Device, Tensor
+from needle import Device, Tensor, tracing
 from needle.errors import DataError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
@@ -46,6 +46,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if tracing.active is not None:
+            tracing.active.expecting(f"training of {type(self).__name__} was {self.training}", lambda: self.training)
         hooks = vars(self).get("_hooks")
         return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
 

@@ -24,6 +24,6 @@ class Adagrad(Optimizer):
     def update(self, p: NDArray, g: NDArray, state: State, group: Group) -> NDArray:
         g = decayed(g, p, group)
         state.square = state.square + g.square()
-        lr = group.lr / (1 + (self.steps - 1) * group.lr_decay)
+        lr = group.lr / (1 + (self.step_number() - 1) * group.lr_decay)
         step: NDArray = g / (state.square.sqrt() + group.eps)
         return p - lr * step

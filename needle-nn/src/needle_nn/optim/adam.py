@@ -30,7 +30,7 @@ class Adam(Optimizer):
         means, squares = slots
         dispatch.adam_step(
             device, params, grads, means, squares, lr=group.lr, beta1=group.beta1, beta2=group.beta2, eps=group.eps,
-            weight_decay=group.weight_decay, decoupled=self.decoupled, step=self.steps,
+            weight_decay=group.weight_decay, decoupled=self.decoupled, step=self.step_number(),
         )  # fmt: skip
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
-from needle import NDArray, Tensor, ndarray
+from needle import NDArray, Tensor, ndarray, tracing
 from needle.composed import widened
 from needle.device import Device
 from needle.dtype import DType
-from needle.errors import ArgumentError, DataError, ShapeError
+from needle.errors import ArgumentError, DataError, GraphError, ShapeError
 from needle_nn.optim.clip import clip_grad_norm, clip_grad_value
 
 Arrays: TypeAlias = list[NDArray]
@@ -23,10 +23,11 @@ class Group(dict[str, Any]):
     """Some parameters, under "params", and the options that they share: `group.lr` is `group["lr"]`."""
 
     def __getattr__(self, name: str) -> float:
-        try:
-            return self[name]  # type: ignore[no-any-return]
-        except KeyError:
-            raise AttributeError(f"no option {name!r}; there are {', '.join(self)}") from None
+        if name not in self:
+            raise AttributeError(f"no option {name!r}; there are {', '.join(self)}")
+        if tracing.active is not None and isinstance(self[name], float):
+            return tracing.active.number(lambda: self[name])  # type: ignore[no-any-return]
+        return self[name]  # type: ignore[no-any-return]
 
 
 class Option:
@@ -39,6 +40,8 @@ class Option:
         return self if optimizer is None else optimizer.param_groups[0][self.name]
 
     def __set__(self, optimizer: "Optimizer", value: Any) -> None:
+        if tracing.active is not None:
+            raise GraphError(f"compile: {self.name} is set inside; a replay would not do it: set it between the calls")
         for group in optimizer.param_groups:
             group[self.name] = value
 
@@ -92,15 +95,28 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self.steps += 1
+        self._count()
+        if tracing.active is not None:
+            tracing.active.repeating(self._count)
         states = iter(self.state)
         for group in self.param_groups:
             for (device, _), columns in self._columns(group, states).items():
                 self.advance(group, device, *columns)
 
+    def _count(self) -> None:
+        self.steps += 1
+
+    def step_number(self) -> int:
+        """The number of the step under way, from 1; in a captured function, one that is read anew."""
+        if tracing.active is None:
+            return self.steps
+        return tracing.active.number(lambda: self.steps)  # type: ignore[no-any-return]
+
     def reset_grad(self) -> None:
         """Forget all gradients."""
         for param in self.params:
+            if tracing.active is not None:
+                tracing.active.forgetting(param)
             param.grad = None
 
     zero_grad = reset_grad
@@ -205,7 +221,10 @@ def _slot(state: dict[str, NDArray], slot: str, p: NDArray) -> NDArray:
     """The slot beside a parameter: zeros at first, and moved if the parameter was."""
     array = state.get(slot)
     if array is None:
-        array = state[slot] = ndarray.full(p.shape, 0.0, p.dtype, p.device)
+        with tracing.paused():
+            array = state[slot] = ndarray.full(p.shape, 0.0, p.dtype, p.device)
     elif array.device is not p.device or array.dtype is not p.dtype:
         array = state[slot] = array.to(device=p.device, dtype=p.dtype)
+    if tracing.active is not None:
+        tracing.active.holding(f"an optimizer's {slot}", lambda: state[slot])
     return array

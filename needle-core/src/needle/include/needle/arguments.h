@@ -16,6 +16,11 @@ struct Scalar {
   bool is_float;
 };
 
+// Several elementwise functions as numbers; see needle/expression.py.
+struct Expression {
+  const char* packed;
+};
+
 struct Pair {
   int64_t y, x;  // vertical, horizontal
 };

@@ -19,13 +19,29 @@ namespace needle {
 
 struct PythonError {};  // a Python exception is set
 
-// The backend defines these three.
-char* buffer_memory(PyObject* buffer);                 // its first byte; throws PythonError if it is not this device's
-void before_call(const char* method, int64_t weight);  // the arguments are read; weight: elements of all of them
-void set_python_error();                               // from the C++ exception being handled
+// The backend defines these. Between the first two a kernel runs; what `before_call` gives is handed to `after_call`.
+void* before_call(const char* method, int64_t weight);  // the arguments are read; weight: elements of all of them
+void after_call(void* state);
+char* buffer_memory(PyObject* buffer);  // its first byte; throws PythonError if it is not this device's
+void set_python_error();                // from the C++ exception being handled
+
+class CallScope {
+ public:
+  CallScope(const char* method, int64_t weight) : state_(before_call(method, weight)) {}
+  ~CallScope() { after_call(state_); }
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+ private:
+  void* state_;
+};
 
 struct Owned {  // a reference that ends with the scope
   PyObject* object;
+  explicit Owned(PyObject* reference) : object(reference) {}
+  Owned(Owned&& other) noexcept : object(std::exchange(other.object, nullptr)) {}
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
   ~Owned() { Py_XDECREF(object); }
 };
 
@@ -34,7 +50,7 @@ inline void raise_needle_error(const char* name, PyObject* arguments) {
   const Owned given{arguments}, errors{PyImport_ImportModule("needle.errors")};
   const Owned type{errors.object == nullptr ? nullptr : PyObject_GetAttrString(errors.object, name)};
   const Owned error{type.object == nullptr || arguments == nullptr ? nullptr
-                                                                    : PyObject_CallObject(type.object, arguments)};
+                                                                   : PyObject_CallObject(type.object, arguments)};
   if (error.object != nullptr) PyErr_SetObject(type.object, error.object);
 }
 
@@ -103,9 +119,22 @@ inline void read_shape(PyObject* layout, View& view) {
   read_integers(strides.object, view.strides);
 }
 
+// The buffer of a needle.backend.View, a new reference.
+inline PyObject* buffer_of(PyObject* view) {
+  static Slot buffer_slot("buffer");
+  return buffer_slot.get(view);
+}
+
+// The bytes of its buffer before a view.
+inline int64_t byte_offset(PyObject* view) {
+  static Slot layout_slot("layout"), dtype_slot("dtype"), code_slot("code"), offset_slot("offset");
+  const Owned layout{layout_slot.get(view)}, dtype{dtype_slot.get(view)};
+  return offset_slot.integer(layout.object) * item_size(static_cast<DType>(code_slot.integer(dtype.object)));
+}
+
 // Fills `view` from a needle.backend.View and returns its buffer, a new reference.
 inline PyObject* read_view(PyObject* object, View& view, bool shaped) {
-  static Slot buffer_slot("buffer"), layout_slot("layout"), dtype_slot("dtype"), code_slot("code");
+  static Slot layout_slot("layout"), dtype_slot("dtype"), code_slot("code");
   static Slot contiguous_slot("contiguous"), size_slot("size"), offset_slot("offset");
   const Owned layout{layout_slot.get(object)}, dtype{dtype_slot.get(object)};
   view.dtype = static_cast<DType>(code_slot.integer(dtype.object));
@@ -113,7 +142,7 @@ inline PyObject* read_view(PyObject* object, View& view, bool shaped) {
   view.size = size_slot.integer(layout.object);
   if (shaped || !view.contiguous) read_shape(layout.object, view);
   const int64_t offset = offset_slot.integer(layout.object);
-  Owned buffer{buffer_slot.get(object)};
+  Owned buffer{buffer_of(object)};
   view.data = buffer_memory(buffer.object) + offset * item_size(view.dtype);
   return std::exchange(buffer.object, nullptr);
 }
@@ -182,7 +211,7 @@ template <> struct Argument<Pair> {
 template <class AnyView, bool shaped> struct ViewArgument {
   AnyView value;
   int64_t weight;
-  explicit ViewArgument(PyObject* object) : buffer_(read_view(object, value, shaped)) { weight = value.size; }
+  explicit ViewArgument(PyObject* object) : buffer_(read_view(object, value, shaped)), weight(value.size) {}
   ~ViewArgument() { Py_XDECREF(buffer_); }
   ViewArgument(const ViewArgument&) = delete;
   ViewArgument& operator=(const ViewArgument&) = delete;
@@ -219,6 +248,32 @@ template <> struct Argument<std::vector<View>> {
   PyObject* items_;  // holds the views, which hold their buffers
 };
 
+template <> struct Argument<Expression> {
+  Expression value;
+  static constexpr int64_t weight = 0;
+  explicit Argument(PyObject* object) : packed_{PyObject_GetAttrString(object, "packed")} {
+    value.packed = packed_.object == nullptr ? nullptr : PyBytes_AsString(packed_.object);
+    if (value.packed == nullptr) throw PythonError();
+  }
+
+ private:
+  Owned packed_;
+};
+
+template <> struct Argument<std::vector<Scalar>> {
+  std::vector<Scalar> value;
+  static constexpr int64_t weight = 0;
+  explicit Argument(PyObject* object) {
+    if (!PyTuple_Check(object)) {
+      PyErr_SetString(PyExc_TypeError, "a tuple of numbers is expected");
+      throw PythonError();
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
+      value.push_back(Argument<Scalar>(PyTuple_GET_ITEM(object, i)).value);
+    }
+  }
+};
+
 // `call<&f>` is f as a METH_FASTCALL function: it converts the arguments by f's signature, calls f, and turns C++
 // exceptions into Python's. f returns void.
 template <auto function> struct Caller;
@@ -228,7 +283,7 @@ template <class... Parameters, void (*function)(Parameters...)> struct Caller<fu
 
   template <size_t... i> static void run(PyObject* const* objects, std::index_sequence<i...>) {
     const std::tuple<Argument<std::decay_t<Parameters>>...> arguments{objects[i]...};
-    before_call(name, (std::get<i>(arguments).weight + ... + int64_t{0}));
+    const CallScope scope(name, (std::get<i>(arguments).weight + ... + int64_t{0}));
     function(std::get<i>(arguments).value...);
   }
 

@@ -1,0 +1,193 @@
+"""needle.compile: a function of tensors, captured once for each kind of arguments and replayed from then on."""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from needle.errors import ArgumentError, DeviceError
+from needle.face import Tensor
+from needle.graph import is_grad_enabled
+from needle.ndarray import NDArray
+from needle.program.replay import Program, capture
+from needle.registry import device as as_device
+from needle.trees import flatten, unflatten
+
+log = logging.getLogger("needle.compile")
+LIMIT = 16  # programs that a compiled function keeps
+
+
+class Compiled:
+    """A function that `needle.compile` made of another. Call it as the other; `explain()` tells what it became."""
+
+    def __init__(self, function: Callable[..., Any], device: Any, disable: frozenset[str], limit: int) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        self.device = None if device is None else as_device(device)
+        self.disable = disable
+        self.limit = limit
+        self.programs: dict[Any, list[Program]] = {}
+        self.captures = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, shape = flatten((args, kwargs), tensor_like)
+        signature = self._signature(leaves, shape)
+        leaves = [_compacted(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        programs = self.programs.get(signature, [])
+        for program in programs:
+            if program.fits():
+                return program.run(inputs)
+        return self._capture(signature, programs, unflatten(shape, leaves), inputs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method of a class."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def explain(self) -> str:
+        """What each program became: nodes and bytes before and after, what was fused, planned memory."""
+        kept = [program for programs in self.programs.values() for program in programs]
+        if not kept:
+            return f"{self._name}: not yet captured; call it once"
+        return "\n\n".join(f"{self._name}, program {i}\n{p.explain()}" for i, p in enumerate(kept))
+
+    def graphs(self) -> list[Any]:
+        """The improved Graph of each program."""
+        return [program.graph for programs in self.programs.values() for program in programs]
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+    def _signature(self, leaves: list[Any], shape: Any) -> Any:
+        buffers = [id(leaf.array.buffer) for leaf in leaves if isinstance(leaf, Tensor)]
+        shared = () if len(set(buffers)) == len(buffers) else tuple(map(buffers.index, buffers))
+        return shape, is_grad_enabled(), tuple(map(self._described, leaves)), shared
+
+    def _described(self, leaf: Any) -> Any:
+        """What a program depends on: of a tensor its type, of all else its value or identity."""
+        if isinstance(leaf, Tensor):
+            array = leaf.array
+            if self.device is not None and array.device is not self.device:
+                raise DeviceError(f"compile: {self._name} is for {self.device}, an argument is on {array.device}")
+            return array.layout.shape, array.dtype, array.device, leaf.requires_grad, leaf.grad is None
+        if isinstance(leaf, np.ndarray | NDArray):
+            raise ArgumentError(
+                f"compile: {self._name} was given a {type(leaf).__name__}, whose values would be kept for ever; "
+                "pass needle.Tensor(...) of it"
+            )
+        if leaf is None or isinstance(leaf, bool | int | float | str | bytes):
+            return type(leaf), leaf
+        return _Same(leaf)
+
+    def _capture(
+        self, signature: Any, programs: list[Program], arguments: tuple[Any, Any], inputs: list[Tensor]
+    ) -> Any:
+        start = perf_counter()
+        reason = self._reason(signature, programs)
+        known = [seen.tensor for program in programs for seen in program.seen]
+        result, program = capture(self.function, arguments, inputs, known, self.disable)
+        self.captures += 1
+        self._keep(signature, program)
+        if log.isEnabledFor(logging.INFO):
+            log.info("%s: captured in %.0f ms, %s; %s", self._name, (perf_counter() - start) * 1e3, reason,
+                     program.summary())  # fmt: skip
+        return result
+
+    def _reason(self, signature: Any, programs: list[Program]) -> str:
+        if programs:
+            return "again because " + "; ".join(dict.fromkeys(p.misfit() for p in programs))
+        if not self.programs:
+            return "first call"
+        return "again because the arguments are new: " + _difference(signature, next(reversed(self.programs)))
+
+    def _keep(self, signature: Any, program: Program) -> None:
+        """Keep a program; the one not used for longest goes where there are too many."""
+        self.programs.setdefault(signature, []).append(program)
+        if sum(map(len, self.programs.values())) > self.limit:
+            oldest = next(iter(self.programs))
+            self.programs[oldest].pop(0)
+            if not self.programs[oldest]:
+                del self.programs[oldest]
+            log.warning("%s: more than %d programs; the oldest is dropped (compile(limit=...) keeps more)",
+                        self._name, self.limit)  # fmt: skip
+
+
+class _Same:
+    """An object as a part of a signature: equal to itself alone, and kept alive."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.held is self.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+    def __repr__(self) -> str:
+        return f"{type(self.held).__name__} at {id(self.held):#x}"
+
+
+def _compacted(tensor: Tensor) -> Tensor:
+    """The tensor as programs take it: contiguous, and from the beginning of its memory."""
+    if tensor.array.layout.compacted:
+        return tensor
+    if not tensor.requires_grad:
+        return Tensor(tensor.array.copy())
+    tensor.array = tensor.array.copy()  # the same tensor, for its gradient
+    return tensor
+
+
+def tensor_like(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor | NDArray | np.ndarray)
+
+
+def _difference(now: Any, before: Any) -> str:
+    if now[0] != before[0]:
+        return "they are nested in another way"
+    if now[1] != before[1]:
+        return f"gradients are {'on' if now[1] else 'off'}"
+    for i, (a, b) in enumerate(zip(now[2], before[2], strict=False)):
+        if a != b:
+            return f"argument {i} is {a}, it was {b}"
+    return "they differ"
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, device: Any = None, compiler: str | None = None,
+    disable: Any = (), limit: int = LIMIT,
+) -> Any:  # fmt: skip
+    """A function of tensors that runs as `function` does, without Python between its kernels.
+
+    On the first call with arguments of some kind (shapes, dtypes, devices; numbers and text by value) it runs and is
+    recorded; later calls replay what was recorded, improved by passes. A whole training step, with `backward()` and
+    `optimizer.step()`, is the best unit. Also a decorator: `@needle.compile`.
+
+    Parameters, running statistics and optimizers' state are updated as ever, random numbers go on, learning rates are
+    read anew. What Python computes from tensors' values (`.item()`, `if x.sum() > 0`) cannot be replayed and is
+    refused with its line. `disable` names passes to leave out; `limit` is how many programs are kept.
+    """
+    if compiler is not None:
+        raise ArgumentError(f"compile: no compiler {compiler!r}; None is Needle's own")
+    if function is None:
+        return functools.partial(compile, device=device, disable=disable, limit=limit)
+    if not callable(function):
+        raise ArgumentError(f"compile: takes a function, not {type(function).__name__}")
+    return Compiled(function, device, frozenset([disable] if isinstance(disable, str) else disable), limit)
+
+
+def log_from_environment() -> None:
+    """NEEDLE_LOG=compile writes to stderr when, and why, functions are captured."""
+    if "compile" in os.environ.get("NEEDLE_LOG", "").split(","):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("needle.compile: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
