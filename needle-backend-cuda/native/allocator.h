@@ -38,7 +38,7 @@ class Allocator {
  public:
   Block* allocate(size_t nbytes);  // throws OutOfMemory
   void release(Block* block);
-  void empty_cache();              // gives back the segments that hold no live block
+  void empty_cache();  // gives back the segments that hold no live block
   void set_limit(size_t nbytes) { limit_ = nbytes; }
   void reset_peak() { stats_.peak = stats_.used, stats_.peak_held = stats_.held; }
   const MemoryStats& stats() const { return stats_; }

@@ -35,7 +35,9 @@ class Axes {
   __device__ __forceinline__ int64_t row(int64_t r) const { return place(rows_, r); }
   __device__ __forceinline__ int64_t column(int64_t j) const { return place(columns_, j); }
 
-  bool columns_are_packed() const { return columns_.rank == 1 && (columns_.strides[0][0] == 1 || columns_.shape[0] == 1); }
+  bool columns_are_packed() const {
+    return columns_.rank == 1 && (columns_.strides[0][0] == 1 || columns_.shape[0] == 1);
+  }
   bool rows_are_packed() const { return rows_.rank == 1 && rows_.strides[0][0] == 1; }
 
   // Whether packs of `count` elements along every row, or side by side at every step down, are aligned.

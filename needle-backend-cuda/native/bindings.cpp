@@ -1,5 +1,12 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
+#include <needle/sequence.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "event.h"
 #include "fault.h"
@@ -25,55 +32,64 @@ PyObject* allocate_buffer(PyObject*, PyObject* const* arguments, Py_ssize_t coun
   }
 }
 
-PyMethodDef allocate_method() {
+const Kernel kernels_by_name[] = {
+    kernel<&copy>("copy"),
+    kernel<&cast>("cast"),
+    kernel<&unary>("unary"),
+    kernel<&binary>("binary"),
+    kernel<&binary_scalar>("binary_scalar"),
+    kernel<&where>("where"),
+    kernel<&reduce>("reduce"),
+    kernel<&argmax>("argmax"),
+    kernel<&cumsum>("cumsum"),
+    kernel<&matmul>("matmul"),
+    kernel<&matmul_naive>("matmul_naive"),
+    kernel<&matmul_tiled>("matmul_tiled"),
+    kernel<&linear>("linear"),
+    kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_grad_input>("conv2d_grad_input"),
+    kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&pool2d>("pool2d"),
+    kernel<&pool2d_grad>("pool2d_grad"),
+    kernel<&layer_norm>("layer_norm"),
+    kernel<&layer_norm_grad>("layer_norm_grad"),
+    kernel<&rms_norm>("rms_norm"),
+    kernel<&rms_norm_grad>("rms_norm_grad"),
+    kernel<&moments>("moments"),
+    kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_grad>("batch_norm_grad"),
+    kernel<&attention>("attention"),
+    kernel<&attention_grad>("attention_grad"),
+    kernel<&argsort>("argsort"),
+    kernel<&gather>("gather"),
+    kernel<&scatter_add>("scatter_add"),
+    kernel<&softmax>("softmax"),
+    kernel<&log_softmax>("log_softmax"),
+    kernel<&softmax_grad>("softmax_grad"),
+    kernel<&log_softmax_grad>("log_softmax_grad"),
+    kernel<&cross_entropy>("cross_entropy"),
+    kernel<&cross_entropy_grad>("cross_entropy_grad"),
+    kernel<&sgd_step>("sgd_step"),
+    kernel<&adam_step>("adam_step"),
+    kernel<&needle::random>("random"),
+};
+
+void add_functions(py::module_& m) {
   using Function = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
   const Function call = allocate_buffer;
-  return {"allocate", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr};
+  static std::vector<PyMethodDef> methods{
+      {"allocate", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr}};
+  for (const Kernel& kernel : kernels_by_name) methods.push_back(kernel.method);
+  methods.push_back({nullptr, nullptr, 0, nullptr});
+  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
 }
 
-PyMethodDef kernel_methods[] = {
-    allocate_method(),
-    method<&copy>("copy"),
-    method<&cast>("cast"),
-    method<&unary>("unary"),
-    method<&binary>("binary"),
-    method<&binary_scalar>("binary_scalar"),
-    method<&where>("where"),
-    method<&reduce>("reduce"),
-    method<&argmax>("argmax"),
-    method<&cumsum>("cumsum"),
-    method<&matmul>("matmul"),
-    method<&matmul_naive>("matmul_naive"),
-    method<&matmul_tiled>("matmul_tiled"),
-    method<&linear>("linear"),
-    method<&conv2d>("conv2d"),
-    method<&conv2d_grad_input>("conv2d_grad_input"),
-    method<&conv2d_grad_weight>("conv2d_grad_weight"),
-    method<&pool2d>("pool2d"),
-    method<&pool2d_grad>("pool2d_grad"),
-    method<&layer_norm>("layer_norm"),
-    method<&layer_norm_grad>("layer_norm_grad"),
-    method<&rms_norm>("rms_norm"),
-    method<&rms_norm_grad>("rms_norm_grad"),
-    method<&moments>("moments"),
-    method<&batch_norm>("batch_norm"),
-    method<&batch_norm_grad>("batch_norm_grad"),
-    method<&attention>("attention"),
-    method<&attention_grad>("attention_grad"),
-    method<&argsort>("argsort"),
-    method<&gather>("gather"),
-    method<&scatter_add>("scatter_add"),
-    method<&softmax>("softmax"),
-    method<&log_softmax>("log_softmax"),
-    method<&softmax_grad>("softmax_grad"),
-    method<&log_softmax_grad>("log_softmax_grad"),
-    method<&cross_entropy>("cross_entropy"),
-    method<&cross_entropy_grad>("cross_entropy_grad"),
-    method<&sgd_step>("sgd_step"),
-    method<&adam_step>("adam_step"),
-    method<&needle::random>("random"),
-    {nullptr, nullptr, 0, nullptr},
-};
+Prepare prepare_of(const std::string& name) {
+  for (const Kernel& kernel : kernels_by_name) {
+    if (name == kernel.method.ml_name) return kernel.prepare;
+  }
+  throw py::value_error("sequence: no method " + name);
+}
 
 // Makes the device the one that is being called.
 Runtime& enter(int index, const char* op) {
@@ -82,6 +98,31 @@ Runtime& enter(int index, const char* op) {
   device.begin(op);
   return device;
 }
+
+// A Sequence, and the device that it is for.
+class DeviceSequence {
+ public:
+  // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
+  DeviceSequence(int index, const std::vector<std::pair<std::string, py::tuple>>& calls, const py::list& moving)
+      : index_(index) {
+    std::vector<Prepare> prepares;
+    py::list arguments;
+    for (const auto& [name, given] : calls) {
+      prepares.push_back(prepare_of(name));
+      arguments.append(given);
+    }
+    sequence_ = std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+  }
+
+  void run() {
+    enter(index_, "sequence");
+    sequence_->run();
+  }
+
+ private:
+  int index_;
+  std::unique_ptr<Sequence> sequence_;
+};
 
 struct Part {  // of a buffer: from `offset`, as long as the host's bytes
   Runtime& device;
@@ -159,7 +200,7 @@ std::string describe(int index) {
 PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels and runtime of CUDA devices.";
   m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
-  if (PyModule_AddFunctions(m.ptr(), kernel_methods) != 0) throw py::error_already_set();
+  add_functions(m);
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);
@@ -178,7 +219,8 @@ PYBIND11_MODULE(_ext, m) {
   m.def("memory_stats", &stats);
   m.def("reset_peak", [](int index) { enter(index, "reset_peak").memory.reset_peak(); });
   m.def("empty_cache", [](int index) { enter(index, "empty_cache").memory.empty_cache(); });
-  m.def("set_memory_limit", [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
+  m.def("set_memory_limit",
+        [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
   m.def("describe", &describe);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
@@ -188,6 +230,9 @@ PYBIND11_MODULE(_ext, m) {
   });
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
+  py::class_<DeviceSequence>(m, "Sequence")
+      .def(py::init<int, const std::vector<std::pair<std::string, py::tuple>>&, const py::list&>())
+      .def("run", &DeviceSequence::run);
   py::class_<Event>(m, "Event")
       .def(py::init([](int index) { return new Event(enter(index, "record")); }))
       .def_property_readonly("done", &Event::done)

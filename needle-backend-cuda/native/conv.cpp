@@ -1,4 +1,6 @@
 // conv2d and its two gradients by cuDNN, channels last. Of its algorithms the fastest is measured once per problem.
+#include "conv.h"
+
 #include <cudnn.h>
 
 #include <string>
@@ -6,7 +8,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "conv.h"
 #include "matmul.h"
 #include "runtime.h"
 
@@ -60,10 +61,10 @@ struct Plan {
     check_library(cudnnSetTensor4dDescriptorEx(x, type, n(key.x[0]), n(key.x[3]), n(key.x[1]), n(key.x[2]),
                                                n(key.x_strides[0]), n(key.x_strides[3]), n(key.x_strides[1]),
                                                n(key.x_strides[2])));
-    check_library(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, type, n(key.y[0]), n(key.y[3]), n(key.y[1]),
-                                             n(key.y[2])));
-    check_library(cudnnSetFilter4dDescriptor(w, type, CUDNN_TENSOR_NHWC, n(key.w[3]), n(key.w[2]), n(key.w[0]),
-                                             n(key.w[1])));
+    check_library(
+        cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, type, n(key.y[0]), n(key.y[3]), n(key.y[1]), n(key.y[2])));
+    check_library(
+        cudnnSetFilter4dDescriptor(w, type, CUDNN_TENSOR_NHWC, n(key.w[3]), n(key.w[2]), n(key.w[0]), n(key.w[1])));
     check_library(cudnnSetConvolution2dDescriptor(conv, n(key.padding.y), n(key.padding.x), n(key.stride.y),
                                                   n(key.stride.x), n(key.dilation.y), n(key.dilation.x),
                                                   CUDNN_CROSS_CORRELATION, compute));
@@ -218,17 +219,16 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   const void *from = image.data, *by = weight.view().data;
   Library& library = Library::here();
   constexpr int kCandidates = CUDNN_CONVOLUTION_FWD_ALGO_COUNT;
-  Plan& plan = library.plan(make_key(kForward, image, w, dst, stride, padding, dilation, groups),
-                            [&](Plan& made, void* space, size_t limit) {
-                              std::vector<cudnnConvolutionFwdAlgoPerf_t> results(kCandidates);
-                              int found = 0;
-                              if (cudnnFindConvolutionForwardAlgorithmEx(library.handle, made.x, from, made.w, by,
-                                                                         made.conv, made.y, dst.data, kCandidates,
-                                                                         &found, results.data(), space, limit) ==
-                                  CUDNN_STATUS_SUCCESS) {
-                                made.take(results, found);
-                              }
-                            });
+  Plan& plan = library.plan(
+      make_key(kForward, image, w, dst, stride, padding, dilation, groups), [&](Plan& made, void* space, size_t limit) {
+        std::vector<cudnnConvolutionFwdAlgoPerf_t> results(kCandidates);
+        int found = 0;
+        if (cudnnFindConvolutionForwardAlgorithmEx(library.handle, made.x, from, made.w, by, made.conv, made.y,
+                                                   dst.data, kCandidates, &found, results.data(), space,
+                                                   limit) == CUDNN_STATUS_SUCCESS) {
+          made.take(results, found);
+        }
+      });
   if (plan.algorithm < 0) return conv2d_direct(dst, x, w, stride, padding, dilation, groups);
   const Factors factors(dst.dtype);
   const Workspace space(plan.workspace);

@@ -9,7 +9,6 @@ namespace {
 
 constexpr int kTile = 32, kTileRows = 8;  // a block of 32 x 8 threads moves a tile of 32 x 32 elements
 
-
 template <class T> __global__ void copy_strided(int64_t n, const Strided<2> strides, T* dst, const T* src) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;

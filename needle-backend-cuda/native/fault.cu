@@ -1,5 +1,4 @@
 #include "fault.h"
-
 #include "launch.cuh"
 
 namespace needle {

@@ -41,7 +41,7 @@ template <class T> __global__ void multiply_naive(const Product p, T* c, const T
 // A block owns a tile of c and walks along k. Each step brings a tile of a and one of b into shared memory, where all
 // threads share them: an element is read from memory once per tile instead of once per product. A thread owns kOwn x
 // kOwn elements of c in registers, so that kOwn values of each side serve kOwn * kOwn products.
-constexpr int kEdge = 16;  // of the naive kernel's blocks
+constexpr int kEdge = 16;                                               // of the naive kernel's blocks
 constexpr int kTile = 64, kDepth = 16, kOwn = 4, kSide = kTile / kOwn;  // kSide x kSide threads
 
 template <class T, int rows, int columns>
@@ -101,7 +101,8 @@ template <class T, class Launch> void in_grids(Product p, T* c, const T* a, cons
     for (int64_t row = 0; row < whole.m; row += kLimit * tile) {
       p.m = std::min(kLimit * tile, whole.m - row);
       launch(p, c + first * p.c_stride + row * p.ldc, a + first * p.a_stride + row * (p.transpose_a ? 1 : p.lda),
-             b + first * p.b_stride, dim3(blocks_for(p.n, tile), blocks_for(p.m, tile), static_cast<unsigned>(p.batch)));
+             b + first * p.b_stride,
+             dim3(blocks_for(p.n, tile), blocks_for(p.m, tile), static_cast<unsigned>(p.batch)));
     }
   }
 }

@@ -163,8 +163,9 @@ void Plan::find_candidates(uint32_t alignment) {
     check_library(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceLimit);
-  for (const auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-                               CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+  for (const auto attribute :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
     prefer(attribute, alignment);
   }
   candidates_.resize(use_tuning ? kCandidates : 1);
@@ -205,11 +206,8 @@ int32_t common_alignment(const Product& p, const View& dst, const View& a, const
 
 void multiply(const Product& product, const View& dst, const View& a, const View& b, const void* bias,
               cublasLtEpilogue_t epilogue) {
-  Key key{product,
-          static_cast<int32_t>(dst.dtype),
-          use_tf32 && dst.dtype == DType::kFloat32,
-          static_cast<int32_t>(epilogue),
-          common_alignment(product, dst, a, b)};
+  Key key{product, static_cast<int32_t>(dst.dtype), use_tf32 && dst.dtype == DType::kFloat32,
+          static_cast<int32_t>(epilogue), common_alignment(product, dst, a, b)};
   Library& library = Library::here();
   thread_local std::string name;  // so that a look-up allocates nothing
   name.assign(key.bytes());

@@ -24,7 +24,7 @@ struct Matrices {
 // c (batch, m, n) = a @ b, sizes and strides of all three.
 struct Product {
   int64_t batch, m, n, k;
-  int64_t lda, ldb, ldc;                  // elements from one stored row to the next
+  int64_t lda, ldb, ldc;                 // elements from one stored row to the next
   int64_t a_stride, b_stride, c_stride;  // from one matrix of the stack to the next
   bool transpose_a, transpose_b;
   char padding[6] = {};  // products are compared by their bytes

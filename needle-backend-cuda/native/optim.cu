@@ -7,9 +7,9 @@
 namespace needle {
 namespace {
 
-constexpr int kArrays = 4;      // parameter, gradient, and two of state
-constexpr int kTensors = 64;    // of one launch: what fits into a kernel's parameters
-constexpr int kPiece = 4096;    // elements that a block updates
+constexpr int kArrays = 4;    // parameter, gradient, and two of state
+constexpr int kTensors = 64;  // of one launch: what fits into a kernel's parameters
+constexpr int kPiece = 4096;  // elements that a block updates
 
 // Tensor t's pieces are blocks first[t] to first[t + 1].
 struct Tensors {
@@ -75,13 +75,13 @@ template <class Update> void run(const Update& update, DType dtype, const Tensor
   if (tensors.count == 0) return;
   visit_floats(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(update_tensors<Update, T>, static_cast<unsigned>(tensors.first[tensors.count]), kThreads, 0, update, tensors);
+    launch(update_tensors<Update, T>, static_cast<unsigned>(tensors.first[tensors.count]), kThreads, 0, update,
+           tensors);
   });
 }
 
 // arrays[k][i] is array k of parameter i. A launch takes neighbours of one dtype.
-template <class Update>
-void for_all(const Update& update, std::initializer_list<const std::vector<View>*> arrays) {
+template <class Update> void for_all(const Update& update, std::initializer_list<const std::vector<View>*> arrays) {
   const std::vector<View>& params = **arrays.begin();
   Tensors tensors;
   tensors.first[0] = 0;

@@ -40,8 +40,8 @@ PyTypeObject* make_buffer_type() {
 }
 
 void raise_out_of_memory(const OutOfMemory& error) {
-  PyObject* note = PyUnicode_FromFormat("Needle holds %zu bytes of the card; free arrays, or make the batch smaller",
-                                        error.held);
+  PyObject* note =
+      PyUnicode_FromFormat("Needle holds %zu bytes of the card; free arrays, or make the batch smaller", error.held);
   raise_needle_error("OutOfMemoryError", Py_BuildValue("(KKN)", static_cast<unsigned long long>(error.requested),
                                                        static_cast<unsigned long long>(error.free), note));
 }
@@ -81,7 +81,13 @@ char* buffer_memory(PyObject* object) {
   return buffer->data;
 }
 
-void before_call(const char* method, int64_t) { runtime().begin(method); }
+// Kernels are only queued here, which is too short to release the GIL for: it is the lock of all that is not a queue.
+void* before_call(const char* method, int64_t) {
+  runtime().begin(method);
+  return nullptr;
+}
+
+void after_call(void*) {}
 
 void set_python_error() {
   try {

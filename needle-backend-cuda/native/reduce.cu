@@ -8,8 +8,8 @@
 namespace needle {
 namespace {
 
-constexpr int64_t kChunk = 8192;       // elements of a row that are worth a block of their own
-constexpr int kColumnLanes = 32;       // a block of 32 x 8 threads goes down its columns
+constexpr int64_t kChunk = 8192;  // elements of a row that are worth a block of their own
+constexpr int kColumnLanes = 32;  // a block of 32 x 8 threads goes down its columns
 constexpr int kColumnRows = 8;
 
 // What nothing reduces to, in the stored type.
@@ -28,13 +28,19 @@ template <class F, class T> __global__ void fill_identity(T* dst, int64_t n) {
   if (i < n) dst[i] = identity_of<F, T>();
 }
 
-template <class To, class W> __device__ __forceinline__ To stored(W x) {
-  if constexpr (std::is_same_v<To, W>) {
-    return x;
-  } else {
-    return narrow<To>(x);
+// Where results go: as they are stored, or, as parts of a larger sum, in the type that they are computed in.
+struct Results {
+  void* data;
+  bool partial;
+
+  template <class T> __device__ __forceinline__ void set(int64_t i, Wide<T> x) const {
+    if (partial) {
+      static_cast<Wide<T>*>(data)[i] = x;
+    } else {
+      static_cast<T*>(data)[i] = narrow<T>(x);
+    }
   }
-}
+};
 
 // One row, or one chunk of it, by the `width` threads of a warp or a block: thread i takes packs i, i + width, ...
 template <class F, class T, class Place>
@@ -68,8 +74,8 @@ __device__ __forceinline__ Wide<T> reduce_packs(const T* x, int64_t begin, int64
 
 enum class Access { kPacks, kStrided };
 
-template <class F, class T, class To, Access access>
-__global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t chunks, const T* x, To* out) {
+template <class F, class T, Access access>
+__global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t chunks, const T* x, const Results out) {
   const int64_t r = blockIdx.x / chunks, part = blockIdx.x % chunks;
   const int64_t begin = part * chunk, end = begin + chunk < n ? begin + chunk : n;
   const T* row = x + axes.row(r);
@@ -80,12 +86,12 @@ __global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t c
     total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, begin, end, threadIdx.x, blockDim.x);
   }
   total = block_reduce(total, F(), F::template identity<Wide<T>>());
-  if (threadIdx.x == 0) out[blockIdx.x] = stored<To>(total);
+  if (threadIdx.x == 0) out.set<T>(blockIdx.x, total);
 }
 
 // Short rows: a warp for each.
-template <class F, class T, class To, Access access>
-__global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, const T* x, To* out) {
+template <class F, class T, Access access>
+__global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, const T* x, const Results out) {
   const int64_t r = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
   if (r >= rows) return;
   const int lane = threadIdx.x % kWarp;
@@ -97,13 +103,13 @@ __global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, cons
     total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, 0, n, lane, kWarp);
   }
   total = warp_reduce(total, F());
-  if (lane == 0) out[r] = stored<To>(total);
+  if (lane == 0) out.set<T>(r, total);
 }
 
 // Neighbouring rows lie side by side: a thread goes down `count` of them. The chunk of n that blockIdx.y names is
 // written to out[chunk, row].
-template <class F, class T, class To, int count>
-__global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t chunk, const T* x, To* out) {
+template <class F, class T, int count>
+__global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t chunk, const T* x, const Results out) {
   __shared__ Wide<T> partial[kColumnRows][kColumnLanes * count];
   const F f;
   const int64_t r = (static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x) * count;
@@ -126,64 +132,71 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
   if (threadIdx.y > 0 || r >= rows) return;
   for (int k = 0; k < count; ++k) {
     for (int j = 1; j < kColumnRows; ++j) totals[k] = f(totals[k], partial[j][threadIdx.x * count + k]);
-    out[blockIdx.y * rows + r + k] = stored<To>(totals[k]);
+    out.set<T>(blockIdx.y * rows + r + k, totals[k]);
   }
 }
 
-// `x` may be of the stored or (in the second pass) of the wide type.
-template <class F, class T, class To> struct Reduction {
+template <class T> __global__ void narrow_all(int64_t n, T* dst, const Wide<T>* src) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < n) dst[i] = narrow<T>(src[i]);
+}
+
+template <class F, class T> struct Reduction {
   using W = Wide<T>;
   const T* x;
-  To* out;
   Axes axes;
   int64_t rows, n;
 
-  template <class Out> void run_rows(int64_t chunk, int64_t chunks, Out* to) const {
+  void run_rows(int64_t chunk, int64_t chunks, Results out) const {
     const bool packs = axes.columns_are_packed() && chunk % kPerPack<T> == 0 && axes.aligned_rows(x, kPerPack<T>);
-    const int64_t threads = chunk >= 2048 ? 512 : 128;
     if (chunks == 1 && n <= 1024) {
-      const unsigned blocks = blocks_for(rows, kThreads / kWarp);
-      packs ? launch(reduce_short_rows<F, T, Out, Access::kPacks>, blocks, kThreads, 0, axes, rows, n, x, to)
-            : launch(reduce_short_rows<F, T, Out, Access::kStrided>, blocks, kThreads, 0, axes, rows, n, x, to);
+      const auto kernel = packs ? reduce_short_rows<F, T, Access::kPacks> : reduce_short_rows<F, T, Access::kStrided>;
+      launch(kernel, blocks_for(rows, kThreads / kWarp), kThreads, 0, axes, rows, n, x, out);
     } else {
-      const unsigned blocks = static_cast<unsigned>(rows * chunks), width = static_cast<unsigned>(threads);
-      packs ? launch(reduce_rows<F, T, Out, Access::kPacks>, blocks, width, 0, axes, n, chunk, chunks, x, to)
-            : launch(reduce_rows<F, T, Out, Access::kStrided>, blocks, width, 0, axes, n, chunk, chunks, x, to);
+      const auto kernel = packs ? reduce_rows<F, T, Access::kPacks> : reduce_rows<F, T, Access::kStrided>;
+      launch(kernel, static_cast<unsigned>(rows * chunks), chunk >= 2048 ? 512 : 128, 0, axes, n, chunk, chunks, x,
+             out);
     }
   }
 
-  template <class Out> void run_columns(int64_t chunk, int64_t chunks, Out* to) const {
+  void run_columns(int64_t chunk, int64_t chunks, Results out) const {
     constexpr int wide = kPerPack<T> > 4 ? 4 : kPerPack<T>;
-    const dim3 block(kColumnLanes, kColumnRows);
-    if (rows % wide == 0 && axes.aligned_columns(x, wide) && rows >= kColumnLanes * wide) {
-      const dim3 grid(blocks_for(rows, kColumnLanes * wide), static_cast<unsigned>(chunks));
-      launch(reduce_columns<F, T, Out, wide>, grid, block, 0, axes, rows, n, chunk, x, to);
-    } else {
-      const dim3 grid(blocks_for(rows, kColumnLanes), static_cast<unsigned>(chunks));
-      launch(reduce_columns<F, T, Out, 1>, grid, block, 0, axes, rows, n, chunk, x, to);
-    }
+    const bool packs = rows % wide == 0 && rows >= kColumnLanes * wide && axes.aligned_columns(x, wide);
+    const dim3 grid(blocks_for(rows, kColumnLanes * (packs ? wide : 1)), static_cast<unsigned>(chunks));
+    launch(packs ? reduce_columns<F, T, wide> : reduce_columns<F, T, 1>, grid, dim3(kColumnLanes, kColumnRows), 0, axes,
+           rows, n, chunk, x, out);
   }
 
-  void run() const {
+  // The second pass, over the results of the first: W stands for itself.
+  void join(const Reduction<F, W>& parts, bool in_columns, T* dst) const {
+    if constexpr (std::is_same_v<T, W>) {
+      parts.run_in(in_columns, Results{dst, false});
+    } else {
+      const Workspace wide(static_cast<size_t>(rows) * sizeof(W));
+      parts.run_in(in_columns, Results{wide.as<W>(), false});
+      launch(narrow_all<T>, blocks_for(rows, kThreads), kThreads, 0, rows, dst, wide.as<const W>());
+    }
+  }
+  void run_in(bool in_columns, Results out) const { in_columns ? run_columns(n, 1, out) : run_rows(n, 1, out); }
+
+  void run(T* dst) const {
     const int64_t wanted = 4 * multiprocessors();  // blocks
     if (axes.rows_are_packed() && (!axes.columns_are_packed() || n == 1)) {
       const int64_t blocks = ceil_div(rows, kColumnLanes * 4);
-      const int64_t chunks = std::max<int64_t>(std::min({ceil_div(n, 64), ceil_div(wanted, blocks), int64_t{512}}), 1);
-      const int64_t chunk = ceil_div(n, chunks);
-      if (chunks == 1) return run_columns(n, 1, out);
+      const int64_t chunk =
+          ceil_div(n, std::max<int64_t>(std::min({ceil_div(n, 64), ceil_div(wanted, blocks), int64_t{512}}), 1));
+      const int64_t chunks = ceil_div(n, chunk);
+      if (chunks == 1) return run_columns(n, 1, Results{dst, false});
       const Workspace partial(static_cast<size_t>(chunks * rows) * sizeof(W));
-      run_columns(chunk, chunks, partial.as<W>());
-      return Reduction<F, W, To>{partial.as<W>(), out, Axes::side_by_side(rows, chunks), rows, chunks}.run_columns(
-          chunks, 1, out);
+      run_columns(chunk, chunks, Results{partial.as<W>(), true});
+      return join({partial.as<const W>(), Axes::side_by_side(rows, chunks), rows, chunks}, true, dst);
     }
-    const int64_t chunks = std::max<int64_t>(std::min(ceil_div(n, kChunk), ceil_div(2 * wanted, rows)), 1);
-    if (chunks == 1) return run_rows(n, 1, out);
-    const int64_t chunk = ceil_div(ceil_div(n, chunks), 64) * 64;
-    const int64_t parts = ceil_div(n, chunk);
-    const Workspace partial(static_cast<size_t>(parts * rows) * sizeof(W));
-    run_rows(chunk, parts, partial.as<W>());
-    Reduction<F, W, To>{partial.as<W>(), out, Axes::one_after_another(rows, parts), rows, parts}.run_rows(parts, 1,
-                                                                                                             out);
+    const int64_t cuts = std::max<int64_t>(std::min(ceil_div(n, kChunk), ceil_div(2 * wanted, rows)), 1);
+    if (cuts == 1) return run_rows(n, 1, Results{dst, false});
+    const int64_t chunk = ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
+    const Workspace partial(static_cast<size_t>(chunks * rows) * sizeof(W));
+    run_rows(chunk, chunks, Results{partial.as<W>(), true});
+    join({partial.as<const W>(), Axes::one_after_another(rows, chunks), rows, chunks}, false, dst);
   }
 };
 
@@ -198,7 +211,7 @@ void reduce(Reduce kind, const View& dst, const View& x, int64_t rows, int64_t n
       if (n == 0) {
         launch(fill_identity<F, T>, blocks_for(rows, kThreads), kThreads, 0, dst.as<T>(), rows);
       } else {
-        Reduction<F, T, T>{x.as<const T>(), dst.as<T>(), Axes(x, rows, n), rows, n}.run();
+        Reduction<F, T>{x.as<const T>(), Axes(x, rows, n), rows, n}.run(dst.as<T>());
       }
     });
   });

@@ -41,10 +41,11 @@ int Runtime::count() {
 }
 
 Runtime& Runtime::of(int index) {
-  static std::vector<std::unique_ptr<Runtime>>* const all = [] {  // never destroyed: buffers may outlive the interpreter
-    pthread_atfork(nullptr, nullptr, &refuse_after_fork);
-    return new std::vector<std::unique_ptr<Runtime>>();
-  }();
+  static std::vector<std::unique_ptr<Runtime>>* const all =
+      [] {  // never destroyed: buffers may outlive the interpreter
+        pthread_atfork(nullptr, nullptr, &refuse_after_fork);
+        return new std::vector<std::unique_ptr<Runtime>>();
+      }();
   if (forked) throw KernelFailure("cuda", "CUDA was used before this process was forked; start it by spawn instead");
   const size_t at = static_cast<size_t>(index);
   if (at >= all->size()) all->resize(at + 1);
@@ -82,8 +83,11 @@ void Runtime::wait() {
 std::string Runtime::recent_ops() const {
   const uint64_t pending = begun_ - waited_, shown = pending < kRemembered ? pending : kRemembered;
   std::string names;
-  for (uint64_t i = begun_ - shown; i < begun_; ++i) names += (names.empty() ? "" : ", ") + std::string(ops_[i % kRemembered]);
-  return pending <= 1 ? names : "one of the last " + std::to_string(pending) + " ops (" + (shown < pending ? "..., " : "") + names + ")";
+  for (uint64_t i = begun_ - shown; i < begun_; ++i)
+    names += (names.empty() ? "" : ", ") + std::string(ops_[i % kRemembered]);
+  return pending <= 1
+             ? names
+             : "one of the last " + std::to_string(pending) + " ops (" + (shown < pending ? "..., " : "") + names + ")";
 }
 
 Runtime& runtime() { return *current; }
