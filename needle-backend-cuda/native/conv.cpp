@@ -1,4 +1,5 @@
-// conv2d and its two gradients by cuDNN, channels last. Of its algorithms the fastest is measured once per problem.
+// conv2d and its two gradients by cuDNN. For each new problem the library measures its algorithms, with channels last,
+// which is how Needle stores images, and with channels first; the fastest, copies counted in, is kept.
 #include "conv.h"
 
 #include <cudnn.h>
@@ -15,21 +16,30 @@ namespace needle {
 namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
+constexpr float kCopyLaunch = 4e-3f;              // milliseconds that a copy costs at least
+constexpr float kCopyBytesPerMillisecond = 1e9f;  // what it moves, a cautious figure
 
 void check_library(cudnnStatus_t status) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   throw LibraryFailure(std::string("cuDNN: ") + cudnnGetErrorString(status));
 }
 
-enum Direction : int32_t { kForward, kInput, kWeight };
+enum Direction : int32_t { kForward, kInput, kWeight };  // which of y, x and w is the result
+
+// In which order the library sees the axes of (N, H, W, C) and of (KH, KW, C, O).
+struct Form {
+  cudnnTensorFormat_t format;
+  int image[4], weight[4];
+};
+constexpr Form kForms[] = {{CUDNN_TENSOR_NHWC, {0, 1, 2, 3}, {3, 0, 1, 2}},
+                           {CUDNN_TENSOR_NCHW, {0, 3, 1, 2}, {3, 2, 0, 1}}};
 
 // What a plan depends on, without padding: compared by its bytes.
 struct Key {
   Direction direction;
   DType dtype;
-  int32_t tf32, zero = 0;
+  int32_t tf32, x_channels_first;
   int64_t x[4], w[4], y[4];  // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
-  int64_t x_strides[4];      // an image may be stored with channels first
   Pair stride, padding, dilation;
   int64_t groups;
 
@@ -43,44 +53,148 @@ cudnnDataType_t data_type(DType dtype) {
                                      : CUDNN_DATA_FLOAT;
 }
 
+ShapedView permuted(const ShapedView& view, const int (&order)[4]) {
+  ShapedView result = view;
+  int64_t strides[4], product = 1;
+  for (int axis = 3; axis >= 0; --axis) {
+    strides[axis] = view.contiguous ? product : view.strides[axis];
+    product *= view.shape[axis];
+  }
+  product = 1;
+  result.contiguous = true;
+  for (int axis = 3; axis >= 0; --axis) {
+    result.shape[axis] = view.shape[order[axis]];
+    result.strides[axis] = strides[order[axis]];
+    result.contiguous = result.contiguous && (result.shape[axis] == 1 || result.strides[axis] == product);
+    product *= result.shape[axis];
+  }
+  return result;
+}
+
+// A view as the library takes it: its own memory if that is in order, else scratch memory.
+class Staged {
+ public:
+  Staged(const ShapedView& view, const int (&order)[4], bool is_result)
+      : original_(permuted(view, order)), compact_(original_), is_result_(is_result) {
+    if (original_.contiguous) return;
+    space_.emplace(static_cast<size_t>(view.size * item_size(view.dtype)));
+    compact_.data = space_->as<void>();
+    compact_.contiguous = true;
+    if (!is_result) copy(compact_, original_);
+  }
+  void* data() const { return compact_.data; }
+  bool copied() const { return space_.has_value(); }
+  void finish() const {
+    if (is_result_ && copied()) copy(original_, compact_);
+  }
+  float milliseconds() const {  // that the copy takes
+    const float bytes = 2 * static_cast<float>(original_.size * item_size(original_.dtype));
+    return copied() ? kCopyLaunch + bytes / kCopyBytesPerMillisecond : 0;
+  }
+
+ private:
+  ShapedView original_, compact_;
+  bool is_result_;
+  std::optional<Workspace> space_;
+};
+
+struct Operands {
+  Staged x, w, y;
+
+  Operands(Direction direction, const Form& form, const ShapedView& x, const ShapedView& w, const ShapedView& y)
+      : x(x, form.image, direction == kInput),
+        w(w, form.weight, direction == kWeight),
+        y(y, form.image, direction == kForward) {}
+
+  float milliseconds() const { return x.milliseconds() + w.milliseconds() + y.milliseconds(); }
+  void finish() const {
+    x.finish();
+    w.finish();
+    y.finish();
+  }
+};
+
 struct Plan {
+  const Form* form = nullptr;
   cudnnTensorDescriptor_t x, y;
   cudnnFilterDescriptor_t w;
   cudnnConvolutionDescriptor_t conv;
   int algorithm = -1;  // -1: the library has none
   size_t workspace = 0;
+  float milliseconds = 0;
 
-  explicit Plan(const Key& key) {
+  Plan() = default;
+  Plan(const Key& key, const Form& form) : form(&form) {
     const cudnnDataType_t type = data_type(key.dtype);
-    const cudnnDataType_t compute = type == CUDNN_DATA_DOUBLE ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT;
     const auto n = [](int64_t i) { return static_cast<int>(i); };
     check_library(cudnnCreateTensorDescriptor(&x));
     check_library(cudnnCreateTensorDescriptor(&y));
     check_library(cudnnCreateFilterDescriptor(&w));
     check_library(cudnnCreateConvolutionDescriptor(&conv));
-    check_library(cudnnSetTensor4dDescriptorEx(x, type, n(key.x[0]), n(key.x[3]), n(key.x[1]), n(key.x[2]),
-                                               n(key.x_strides[0]), n(key.x_strides[3]), n(key.x_strides[1]),
-                                               n(key.x_strides[2])));
-    check_library(
-        cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, type, n(key.y[0]), n(key.y[3]), n(key.y[1]), n(key.y[2])));
-    check_library(
-        cudnnSetFilter4dDescriptor(w, type, CUDNN_TENSOR_NHWC, n(key.w[3]), n(key.w[2]), n(key.w[0]), n(key.w[1])));
-    check_library(cudnnSetConvolution2dDescriptor(conv, n(key.padding.y), n(key.padding.x), n(key.stride.y),
-                                                  n(key.stride.x), n(key.dilation.y), n(key.dilation.x),
-                                                  CUDNN_CROSS_CORRELATION, compute));
+    check_library(cudnnSetTensor4dDescriptor(x, form.format, type, n(key.x[0]), n(key.x[3]), n(key.x[1]), n(key.x[2])));
+    check_library(cudnnSetTensor4dDescriptor(y, form.format, type, n(key.y[0]), n(key.y[3]), n(key.y[1]), n(key.y[2])));
+    check_library(cudnnSetFilter4dDescriptor(w, type, form.format, n(key.w[3]), n(key.w[2]), n(key.w[0]), n(key.w[1])));
+    check_library(cudnnSetConvolution2dDescriptor(
+        conv, n(key.padding.y), n(key.padding.x), n(key.stride.y), n(key.stride.x), n(key.dilation.y),
+        n(key.dilation.x), CUDNN_CROSS_CORRELATION, type == CUDNN_DATA_DOUBLE ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT));
     check_library(cudnnSetConvolutionGroupCount(conv, n(key.groups)));
     const bool exact = type == CUDNN_DATA_DOUBLE || (type == CUDNN_DATA_FLOAT && key.tf32 == 0);
     check_library(cudnnSetConvolutionMathType(conv, exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
 
-  template <class Result> void take(const std::vector<Result>& results, int found) {
-    for (int i = 0; i < found && algorithm < 0; ++i) {
+  template <class Result> void take(cudnnStatus_t status, const std::vector<Result>& results, int found) {
+    if (status != CUDNN_STATUS_SUCCESS) return;
+    for (int i = 0; i < found && algorithm < 0; ++i) {  // the fastest come first
       const Result& result = results[static_cast<size_t>(i)];
       if (result.status != CUDNN_STATUS_SUCCESS || result.memory > kWorkspaceLimit) continue;
       algorithm = static_cast<int>(result.algo);
       workspace = result.memory;
+      milliseconds = result.time;
       check_library(cudnnSetConvolutionMathType(conv, result.mathType));
     }
+  }
+
+  void measure(cudnnHandle_t handle, Direction direction, const Operands& at, void* space, size_t limit) {
+    constexpr int kMost = 10;
+    int found = 0;
+    if (direction == kForward) {
+      std::vector<cudnnConvolutionFwdAlgoPerf_t> results(kMost);
+      const cudnnStatus_t status = cudnnFindConvolutionForwardAlgorithmEx(
+          handle, x, at.x.data(), w, at.w.data(), conv, y, at.y.data(), kMost, &found, results.data(), space, limit);
+      take(status, results, found);
+    } else if (direction == kInput) {
+      std::vector<cudnnConvolutionBwdDataAlgoPerf_t> results(kMost);
+      const cudnnStatus_t status = cudnnFindConvolutionBackwardDataAlgorithmEx(
+          handle, w, at.w.data(), y, at.y.data(), conv, x, at.x.data(), kMost, &found, results.data(), space, limit);
+      take(status, results, found);
+    } else {
+      std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> results(kMost);
+      const cudnnStatus_t status = cudnnFindConvolutionBackwardFilterAlgorithmEx(
+          handle, x, at.x.data(), y, at.y.data(), conv, w, at.w.data(), kMost, &found, results.data(), space, limit);
+      take(status, results, found);
+    }
+  }
+
+  void run(cudnnHandle_t handle, Direction direction, bool is_double, const Operands& at) const {
+    static const float one_float = 1, zero_float = 0;
+    static const double one_double = 1, zero_double = 0;
+    const void* one = is_double ? static_cast<const void*>(&one_double) : &one_float;
+    const void* zero = is_double ? static_cast<const void*>(&zero_double) : &zero_float;
+    const Workspace space(workspace);
+    if (direction == kForward) {
+      check_library(cudnnConvolutionForward(handle, one, x, at.x.data(), w, at.w.data(), conv,
+                                            static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), space.as<void>(),
+                                            workspace, zero, y, at.y.data()));
+    } else if (direction == kInput) {
+      check_library(cudnnConvolutionBackwardData(handle, one, w, at.w.data(), y, at.y.data(), conv,
+                                                 static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm),
+                                                 space.as<void>(), workspace, zero, x, at.x.data()));
+    } else {
+      check_library(cudnnConvolutionBackwardFilter(handle, one, x, at.x.data(), y, at.y.data(), conv,
+                                                   static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm),
+                                                   space.as<void>(), workspace, zero, w, at.w.data()));
+    }
+    at.finish();
   }
 };
 
@@ -98,205 +212,87 @@ struct Library {
     }
     return library;
   }
+};
 
-  // The plan of a problem. `measure(plan, space, limit)` is asked for an algorithm when it is new.
-  template <class Measure> Plan& plan(const Key& key, Measure measure) {
-    const std::string name(key.bytes());
-    const auto found = plans.find(name);
-    if (found != plans.end()) return found->second;
-    Plan made(key);
-    for (size_t limit = kWorkspaceLimit;; limit /= 4) {  // on a full device, with less to choose from
-      try {
-        const Workspace space(limit);
-        measure(made, space.as<void>(), limit);
-        break;
-      } catch (const OutOfMemory&) {
-        if (limit < (size_t{1} << 20)) throw;
-      }
+// Scratch memory for measuring: less to choose from on a full device.
+template <class Measure> void with_space(Measure measure) {
+  for (size_t limit = kWorkspaceLimit;; limit /= 4) {
+    try {
+      const Workspace space(limit);
+      return measure(space.as<void>(), limit);
+    } catch (const OutOfMemory&) {
+      if (limit < (size_t{1} << 20)) throw;
     }
-    return plans.emplace(name, made).first->second;
-  }
-};
-
-struct Factors {
-  float one = 1, zero = 0;
-  double one_double = 1, zero_double = 0;
-  bool is_double;
-
-  explicit Factors(DType dtype) : is_double(dtype == DType::kFloat64) {}
-  const void* alpha() const { return is_double ? static_cast<const void*>(&one_double) : &one; }
-  const void* beta() const { return is_double ? static_cast<const void*>(&zero_double) : &zero; }
-};
-
-void read_layout(const ShapedView& view, int64_t (&shape)[4], int64_t (*strides)[4]) {
-  int64_t product = 1;
-  for (int axis = 3; axis >= 0; --axis) {
-    shape[axis] = view.shape[axis];
-    if (strides != nullptr) (*strides)[axis] = view.contiguous ? product : view.strides[axis];
-    product *= shape[axis];
   }
 }
 
-Key make_key(Direction direction, const ShapedView& x, const ShapedView& w, const ShapedView& y, Pair stride,
-             Pair padding, Pair dilation, int64_t groups) {
+bool channels_first(const ShapedView& image) { return permuted(image, kForms[1].image).contiguous; }
+
+void read_shape(const ShapedView& view, int64_t (&shape)[4]) {
+  for (int axis = 0; axis < 4; ++axis) shape[axis] = view.shape[axis];
+}
+
+// False if the library cannot.
+bool convolve(Direction direction, const ShapedView& x, const ShapedView& w, const ShapedView& y, Pair stride,
+              Pair padding, Pair dilation, int64_t groups) {
   Key key{};
   key.direction = direction;
   key.dtype = y.dtype;
   key.tf32 = tf32();
-  read_layout(x, key.x, &key.x_strides);
-  read_layout(w, key.w, nullptr);
-  read_layout(y, key.y, nullptr);
+  key.x_channels_first = channels_first(x);
+  read_shape(x, key.x);
+  read_shape(w, key.w);
+  read_shape(y, key.y);
   key.stride = stride;
   key.padding = padding;
   key.dilation = dilation;
   key.groups = groups;
-  return key;
-}
-
-ShapedView permuted(const ShapedView& view, const int (&order)[4]) {
-  ShapedView result = view;
-  int64_t product = 1, strides[4];
-  for (int axis = 3; axis >= 0; --axis) {
-    strides[axis] = view.contiguous ? product : view.strides[axis];
-    product *= view.shape[axis];
+  Library& library = Library::here();
+  const std::string name(key.bytes());
+  auto found = library.plans.find(name);
+  if (found == library.plans.end()) {
+    Plan best;
+    for (const Form& form : kForms) {
+      Plan plan(key, form);
+      const Operands operands(direction, form, x, w, y);
+      with_space([&](void* space, size_t limit) { plan.measure(library.handle, direction, operands, space, limit); });
+      plan.milliseconds += operands.milliseconds();
+      if (plan.algorithm >= 0 && (best.algorithm < 0 || plan.milliseconds < best.milliseconds)) best = plan;
+    }
+    found = library.plans.emplace(name, best).first;
   }
-  for (int axis = 0; axis < 4; ++axis) {
-    result.shape[axis] = view.shape[order[axis]];
-    result.strides[axis] = strides[order[axis]];
-  }
-  result.contiguous = false;
-  return result;
+  const Plan& plan = found->second;
+  if (plan.algorithm < 0) return false;
+  plan.run(library.handle, direction, y.dtype == DType::kFloat64, Operands(direction, *plan.form, x, w, y));
+  return true;
 }
 
-constexpr int kOutputsFirst[4] = {3, 0, 1, 2};  // (KH, KW, C, O) seen as the library's (O, KH, KW, C)
-
-// A contiguous copy in scratch memory of a view, whose axes may have been permuted.
-class Compact {
- public:
-  explicit Compact(const ShapedView& view) : space_(static_cast<size_t>(view.size * item_size(view.dtype))) {
-    view_ = view;
-    view_.data = space_.as<void>();
-    view_.contiguous = true;
-  }
-  const ShapedView& view() const { return view_; }
-
- private:
-  Workspace space_;
-  ShapedView view_;
-};
-
-bool usable(const ShapedView& image) {  // as the library's x: stored without overlap, one way or the other
-  if (image.contiguous) return true;
-  const int64_t* s = image.strides;
-  return s[2] == 1 && s[1] == image.shape[2] && s[3] == image.shape[1] * image.shape[2] &&
-         s[0] == image.shape[3] * s[3];
-}
-
-ShapedView dense(const ShapedView& view, std::optional<Compact>& copy_of_it) {
-  if (view.contiguous) return view;
-  copy_of_it.emplace(view);
-  copy(copy_of_it->view(), view);
-  return copy_of_it->view();
-}
-
-bool empty(const ShapedView& a, const ShapedView& b) { return a.size == 0 || b.size == 0; }
-
-void fill_zero(const View& dst) {
+// True if there is nothing to multiply: the result is zero.
+bool fill_if_empty(const ShapedView& dst, const ShapedView& a, const ShapedView& b) {
+  if (dst.size == 0) return true;
+  if (a.size > 0 && b.size > 0) return false;
   check(cudaMemsetAsync(dst.data, 0, static_cast<size_t>(dst.size * item_size(dst.dtype)), stream()));
+  return true;
 }
 
 }  // namespace
 
 void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups) {
-  if (dst.size == 0) return;
-  if (empty(x, w)) return fill_zero(dst);
-  std::optional<Compact> x_copy;
-  const ShapedView image = usable(x) ? x : dense(x, x_copy);
-  const ShapedView turned = permuted(w, kOutputsFirst);
-  const Compact weight(turned);
-  copy(weight.view(), turned);
-  const void *from = image.data, *by = weight.view().data;
-  Library& library = Library::here();
-  constexpr int kCandidates = CUDNN_CONVOLUTION_FWD_ALGO_COUNT;
-  Plan& plan = library.plan(
-      make_key(kForward, image, w, dst, stride, padding, dilation, groups), [&](Plan& made, void* space, size_t limit) {
-        std::vector<cudnnConvolutionFwdAlgoPerf_t> results(kCandidates);
-        int found = 0;
-        if (cudnnFindConvolutionForwardAlgorithmEx(library.handle, made.x, from, made.w, by, made.conv, made.y,
-                                                   dst.data, kCandidates, &found, results.data(), space,
-                                                   limit) == CUDNN_STATUS_SUCCESS) {
-          made.take(results, found);
-        }
-      });
-  if (plan.algorithm < 0) return conv2d_direct(dst, x, w, stride, padding, dilation, groups);
-  const Factors factors(dst.dtype);
-  const Workspace space(plan.workspace);
-  check_library(cudnnConvolutionForward(library.handle, factors.alpha(), plan.x, from, plan.w, by, plan.conv,
-                                        static_cast<cudnnConvolutionFwdAlgo_t>(plan.algorithm), space.as<void>(),
-                                        plan.workspace, factors.beta(), plan.y, dst.data));
+  if (fill_if_empty(dst, x, w) || convolve(kForward, x, w, dst, stride, padding, dilation, groups)) return;
+  conv2d_direct(dst, x, w, stride, padding, dilation, groups);
 }
 
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups) {
-  if (dst.size == 0) return;
-  if (empty(g, w)) return fill_zero(dst);
-  std::optional<Compact> g_copy;
-  const ShapedView gradient = dense(g, g_copy);
-  const ShapedView turned = permuted(w, kOutputsFirst);
-  const Compact weight(turned);
-  copy(weight.view(), turned);
-  const void *from = gradient.data, *by = weight.view().data;
-  Library& library = Library::here();
-  constexpr int kCandidates = CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT;
-  Plan& plan = library.plan(make_key(kInput, dst, w, gradient, stride, padding, dilation, groups),
-                            [&](Plan& made, void* space, size_t limit) {
-                              std::vector<cudnnConvolutionBwdDataAlgoPerf_t> results(kCandidates);
-                              int found = 0;
-                              if (cudnnFindConvolutionBackwardDataAlgorithmEx(
-                                      library.handle, made.w, by, made.y, from, made.conv, made.x, dst.data,
-                                      kCandidates, &found, results.data(), space, limit) == CUDNN_STATUS_SUCCESS) {
-                                made.take(results, found);
-                              }
-                            });
-  if (plan.algorithm < 0) return conv2d_grad_input_direct(dst, g, w, stride, padding, dilation, groups);
-  const Factors factors(dst.dtype);
-  const Workspace space(plan.workspace);
-  check_library(cudnnConvolutionBackwardData(library.handle, factors.alpha(), plan.w, by, plan.y, from, plan.conv,
-                                             static_cast<cudnnConvolutionBwdDataAlgo_t>(plan.algorithm),
-                                             space.as<void>(), plan.workspace, factors.beta(), plan.x, dst.data));
+  if (fill_if_empty(dst, g, w) || convolve(kInput, dst, w, g, stride, padding, dilation, groups)) return;
+  conv2d_grad_input_direct(dst, g, w, stride, padding, dilation, groups);
 }
 
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
                         Pair dilation, int64_t groups) {
-  if (dst.size == 0) return;
-  if (empty(x, g)) return fill_zero(dst);
-  std::optional<Compact> x_copy, g_copy;
-  const ShapedView image = usable(x) ? x : dense(x, x_copy);
-  const ShapedView gradient = dense(g, g_copy);
-  const ShapedView turned = permuted(dst, kOutputsFirst);  // dst, as the library writes it
-  const Compact weight(turned);
-  const void *from = image.data, *by = gradient.data;
-  Library& library = Library::here();
-  constexpr int kCandidates = CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT;
-  Plan& plan = library.plan(make_key(kWeight, image, dst, gradient, stride, padding, dilation, groups),
-                            [&](Plan& made, void* space, size_t limit) {
-                              std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> results(kCandidates);
-                              int found = 0;
-                              if (cudnnFindConvolutionBackwardFilterAlgorithmEx(
-                                      library.handle, made.x, from, made.y, by, made.conv, made.w, weight.view().data,
-                                      kCandidates, &found, results.data(), space, limit) == CUDNN_STATUS_SUCCESS) {
-                                made.take(results, found);
-                              }
-                            });
-  if (plan.algorithm < 0) return conv2d_grad_weight_direct(dst, x, g, stride, padding, dilation, groups);
-  const Factors factors(dst.dtype);
-  const Workspace space(plan.workspace);
-  check_library(cudnnConvolutionBackwardFilter(library.handle, factors.alpha(), plan.x, from, plan.y, by, plan.conv,
-                                               static_cast<cudnnConvolutionBwdFilterAlgo_t>(plan.algorithm),
-                                               space.as<void>(), plan.workspace, factors.beta(), plan.w,
-                                               weight.view().data));
-  copy(turned, weight.view());
+  if (fill_if_empty(dst, x, g) || convolve(kWeight, x, dst, g, stride, padding, dilation, groups)) return;
+  conv2d_grad_weight_direct(dst, x, g, stride, padding, dilation, groups);
 }
 
 }  // namespace needle

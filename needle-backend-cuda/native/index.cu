@@ -85,12 +85,15 @@ template <class T> __device__ __forceinline__ void add_to(T* to, T x) { atomicAd
 
 // Many threads may meet at one element, in any order: sums of floats can differ in their last bit from run to run.
 template <class To, class T, class I>
-__global__ void scatter_each(const Index index, int64_t size, int64_t n, To* dst, const T* src, const I* indices) {
+__global__ void scatter_each(const Index index, const Strided<1> source, int64_t size, int64_t n, To* dst, const T* src,
+                             const I* indices) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (at >= size) return;
   const Index::Place p = index.place(at);
   const int64_t chosen = index.at(indices, p);
-  if (chosen >= 0 && chosen < n) add_to(dst + (p.i * n + chosen) * index.inner + p.k, To(src[at]));
+  int64_t from[1];
+  source.places(at, from);
+  if (chosen >= 0 && chosen < n) add_to(dst + (p.i * n + chosen) * index.inner + p.k, To(src[from[0]]));
 }
 
 template <class To, class From> __global__ void convert(int64_t n, To* dst, const From* src) {
@@ -100,8 +103,8 @@ template <class To, class From> __global__ void convert(int64_t n, To* dst, cons
 
 template <class T, class I>
 void scatter_into(T* dst, const Index& index, const View& src, int64_t n, const I* indices) {
-  launch(scatter_each<T, T, I>, blocks_for(src.size, kThreads), kThreads, 0, index, src.size, n, dst, src.as<const T>(),
-         indices);
+  launch(scatter_each<T, T, I>, blocks_for(src.size, kThreads), kThreads, 0, index, strided<1>({&src}), src.size, n,
+         dst, src.as<const T>(), indices);
 }
 
 // Halves are summed in float and rounded once.
@@ -110,8 +113,8 @@ void scatter_halves(const View& dst, const Index& index, const View& src, int64_
   const Workspace total(static_cast<size_t>(dst.size) * sizeof(float));
   const unsigned blocks = blocks_for(dst.size, kThreads);
   launch(convert<float, T>, blocks, kThreads, 0, dst.size, total.as<float>(), dst.as<const T>());
-  launch(scatter_each<float, T, I>, blocks_for(src.size, kThreads), kThreads, 0, index, src.size, n, total.as<float>(),
-         src.as<const T>(), indices);
+  launch(scatter_each<float, T, I>, blocks_for(src.size, kThreads), kThreads, 0, index, strided<1>({&src}), src.size, n,
+         total.as<float>(), src.as<const T>(), indices);
   launch(convert<T, float>, blocks, kThreads, 0, dst.size, dst.as<T>(), total.as<const float>());
 }
 

@@ -96,10 +96,13 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;  // a plan lives as long as the process
 
-  void run(cublasLtHandle_t handle, const View& dst, const View& a, const View& b, const void* bias) {
+  // False if the library has nothing for the problem.
+  bool run(cublasLtHandle_t handle, const View& dst, const View& a, const View& b, const void* bias) {
+    if (candidates_.empty()) return false;
     if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     if (candidates_.size() > 1) choose(handle, dst, a, b);
     multiply(handle, candidates_[0], dst, a, b);
+    return true;
   }
 
  private:
@@ -175,7 +178,7 @@ void Plan::find_candidates(uint32_t alignment) {
                                      static_cast<int>(candidates_.size()), candidates_.data(), &found);
   cublasLtMatmulPreferenceDestroy(preference);
   candidates_.resize(static_cast<size_t>(found));
-  if (found == 0) check_library(status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status);
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_library(status);
 }
 
 // Leaves the fastest candidate alone.
@@ -204,7 +207,7 @@ int32_t common_alignment(const Product& p, const View& dst, const View& a, const
   return static_cast<int32_t>(bits & (~bits + 1));
 }
 
-void multiply(const Product& product, const View& dst, const View& a, const View& b, const void* bias,
+bool multiply(const Product& product, const View& dst, const View& a, const View& b, const void* bias,
               cublasLtEpilogue_t epilogue) {
   Key key{product, static_cast<int32_t>(dst.dtype), use_tf32 && dst.dtype == DType::kFloat32,
           static_cast<int32_t>(epilogue), common_alignment(product, dst, a, b)};
@@ -220,7 +223,7 @@ void multiply(const Product& product, const View& dst, const View& a, const View
       throw;
     }
   }
-  plan->run(library.handle, dst, a, b, bias);
+  return plan->run(library.handle, dst, a, b, bias);
 }
 
 }  // namespace
@@ -234,9 +237,7 @@ void matmul(const ShapedView& dst, const ShapedView& a, const ShapedView& b, boo
   const Product product(dst, a, b, transpose_a, transpose_b);
   if (product.k == 0) {
     check(cudaMemsetAsync(dst.data, 0, static_cast<size_t>(dst.size * item_size(dst.dtype)), stream()));
-  } else if (library_takes(dst.dtype)) {
-    multiply(product, dst, a, b, nullptr, CUBLASLT_EPILOGUE_DEFAULT);
-  } else {
+  } else if (!library_takes(dst.dtype) || !multiply(product, dst, a, b, nullptr, CUBLASLT_EPILOGUE_DEFAULT)) {
     multiply_tiled(product, dst, a, b);
   }
 }
@@ -245,10 +246,9 @@ void linear(const ShapedView& dst, const ShapedView& a, const ShapedView& b, con
             std::optional<Unary> activation) {
   if (dst.size == 0) return;
   const Product product(dst, a, b, false, transpose_b);
-  const bool fused = product.k > 0 && library_takes(dst.dtype) && dst.dtype != DType::kFloat64;
-  const bool relu = activation == Unary::kRelu;
-  if (fused) {
-    multiply(product, dst, a, b, bias.data, relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS);
+  const bool relu = activation == Unary::kRelu, may_fuse = product.k > 0 && library_takes(dst.dtype);
+  const cublasLtEpilogue_t epilogue = relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  if (may_fuse && dst.dtype != DType::kFloat64 && multiply(product, dst, a, b, bias.data, epilogue)) {
     if (relu || !activation) return;
   } else {
     matmul(dst, a, b, false, transpose_b);

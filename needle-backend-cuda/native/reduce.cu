@@ -58,6 +58,7 @@ __device__ __forceinline__ Wide<T> reduce_packs(const T* x, int64_t begin, int64
   Wide<T> totals[count];
 #pragma unroll
   for (int k = 0; k < count; ++k) totals[k] = F::template identity<Wide<T>>();
+#pragma unroll 4
   for (int64_t j = begin + static_cast<int64_t>(i) * count; j < end; j += static_cast<int64_t>(width) * count) {
     if (j + count <= end) {
       const Pack<T, count> pack = load_pack<count>(x + j);
@@ -119,7 +120,7 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
   for (int k = 0; k < count; ++k) totals[k] = F::template identity<Wide<T>>();
   if (r < rows) {
     const T* top = x + axes.row(r);
-#pragma unroll 4
+#pragma unroll 8
     for (int64_t j = begin + threadIdx.y; j < end; j += kColumnRows) {
       const Pack<T, count> pack = load_pack<count>(top + axes.column(j));
 #pragma unroll
@@ -154,7 +155,7 @@ template <class F, class T> struct Reduction {
       launch(kernel, blocks_for(rows, kThreads / kWarp), kThreads, 0, axes, rows, n, x, out);
     } else {
       const auto kernel = packs ? reduce_rows<F, T, Access::kPacks> : reduce_rows<F, T, Access::kStrided>;
-      launch(kernel, static_cast<unsigned>(rows * chunks), chunk >= 2048 ? 512 : 128, 0, axes, n, chunk, chunks, x,
+      launch(kernel, static_cast<unsigned>(rows * chunks), chunk >= 2048 ? 256 : 128, 0, axes, n, chunk, chunks, x,
              out);
     }
   }
@@ -180,7 +181,7 @@ template <class F, class T> struct Reduction {
   void run_in(bool in_columns, Results out) const { in_columns ? run_columns(n, 1, out) : run_rows(n, 1, out); }
 
   void run(T* dst) const {
-    const int64_t wanted = 4 * multiprocessors();  // blocks
+    const int64_t wanted = 8 * multiprocessors();  // blocks
     if (axes.rows_are_packed() && (!axes.columns_are_packed() || n == 1)) {
       const int64_t blocks = ceil_div(rows, kColumnLanes * 4);
       const int64_t chunk =
@@ -191,7 +192,7 @@ template <class F, class T> struct Reduction {
       run_columns(chunk, chunks, Results{partial.as<W>(), true});
       return join({partial.as<const W>(), Axes::side_by_side(rows, chunks), rows, chunks}, true, dst);
     }
-    const int64_t cuts = std::max<int64_t>(std::min(ceil_div(n, kChunk), ceil_div(2 * wanted, rows)), 1);
+    const int64_t cuts = std::max<int64_t>(std::min(ceil_div(n, kChunk), ceil_div(wanted, rows)), 1);
     if (cuts == 1) return run_rows(n, 1, Results{dst, false});
     const int64_t chunk = ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
     const Workspace partial(static_cast<size_t>(chunks * rows) * sizeof(W));
