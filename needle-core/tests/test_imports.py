@@ -16,7 +16,7 @@ LAYERS = """
 errors kinds layering philox program tracing trees
 live
 course device drawing dtype operators shape
-expression fallback layout op result_types
+expression fallback layout op precision result_types
 backend indexing
 formulas host host_arrays views
 reference_layers

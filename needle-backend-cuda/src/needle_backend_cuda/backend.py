@@ -102,6 +102,13 @@ class CudaBackend(Backend):
     def sequence(self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]) -> Callable[[], None]:
         return _ext.Sequence(self.index, list(calls), list(moving)).run
 
+    def copy_from(self, dst: _ext.Buffer, offset: int, src: _ext.Buffer, src_offset: int, nbytes: int) -> bool:
+        _ext.copy_peer(dst, offset, src, src_offset, nbytes)
+        return True
+
+    def set_matmul_precision(self, precision: str) -> None:
+        _ext.set_tf32(precision == "high")
+
     def memory_stats(self) -> dict[str, int]:
         return _ext.memory_stats(self.index)
 
