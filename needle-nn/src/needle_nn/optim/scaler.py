@@ -85,4 +85,4 @@ def all_finite(tensors: list[Tensor]) -> bool:
     total = (tensors[0] * 0.0).sum()
     for tensor in tensors[1:]:
         total = total + (tensor * 0.0).sum().to(total.device)
-    return total.item() == 0
+    return bool(total.item() == 0)
