@@ -43,7 +43,7 @@ struct Counter {
   explicit Counter(const ShapedView& view) : narrow(view.size < (int64_t{1} << 31)) {
     for (int axis = 0; axis < 4; ++axis) {
       shape[axis] = view.shape[axis];
-      if (narrow) divisors[axis] = Divisor(static_cast<uint32_t>(shape[axis]));
+      if (narrow) divisors[axis] = Divisor(static_cast<uint32_t>(std::max<int64_t>(shape[axis], 1)));
     }
   }
 
