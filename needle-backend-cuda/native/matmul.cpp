@@ -101,7 +101,9 @@ class Plan {
     if (candidates_.empty()) return false;
     if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     if (candidates_.size() > 1) choose(handle, dst, a, b);
-    multiply(handle, candidates_[0], dst, a, b);
+    const cublasStatus_t status = multiply(handle, candidates_[0], dst, a, b);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED) return false;  // an epilogue wants its bias aligned
+    check_library(status);
     return true;
   }
 
@@ -125,19 +127,19 @@ class Plan {
   void find_candidates(uint32_t alignment);
   void choose(cublasLtHandle_t handle, const View& dst, const View& a, const View& b);
 
-  void multiply(cublasLtHandle_t handle, const cublasLtMatmulHeuristicResult_t& how, const View& dst, const View& a,
-                const View& b) {
+  cublasStatus_t multiply(cublasLtHandle_t handle, const cublasLtMatmulHeuristicResult_t& how, const View& dst,
+                          const View& a, const View& b) {
     static const float one_float = 1, zero_float = 0;
     static const double one_double = 1, zero_double = 0;
     const void* one = scalar_is_double_ ? static_cast<const void*>(&one_double) : &one_float;
     const void* zero = scalar_is_double_ ? static_cast<const void*>(&zero_double) : &zero_float;
     const auto run = [&](void* space) {
-      check_library(cublasLtMatmul(handle, operation_, one, b.data, left_, a.data, right_, zero, dst.data, result_,
-                                   dst.data, result_, &how.algo, space, how.workspaceSize, stream()));
+      return cublasLtMatmul(handle, operation_, one, b.data, left_, a.data, right_, zero, dst.data, result_, dst.data,
+                            result_, &how.algo, space, how.workspaceSize, stream());
     };
     if (how.workspaceSize == 0) return run(nullptr);
     const Workspace space(how.workspaceSize);
-    run(space.as<void>());
+    return run(space.as<void>());
   }
 
   cublasLtMatmulDesc_t operation_;
@@ -187,9 +189,9 @@ void Plan::choose(cublasLtHandle_t handle, const View& dst, const View& a, const
   size_t best = 0;
   float least = 0;
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    multiply(handle, candidates_[i], dst, a, b);
+    check_library(multiply(handle, candidates_[i], dst, a, b));
     const Event start(runtime());
-    for (int round = 0; round < kRounds; ++round) multiply(handle, candidates_[i], dst, a, b);
+    for (int round = 0; round < kRounds; ++round) check_library(multiply(handle, candidates_[i], dst, a, b));
     const Event end(runtime());
     end.wait();
     const float time = end.milliseconds_since(start);

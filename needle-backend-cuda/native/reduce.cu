@@ -1,7 +1,7 @@
 // reduce: over contiguous rows, over columns that lie side by side, or over elements found one by one.
 //
-// Where there are too few rows to fill the device, each is cut into chunks whose results are reduced in turn. The cuts
-// depend on sizes alone, so that a result is the same every time.
+// Where there are too few rows to fill the device, each is cut into chunks, and the last block to finish joins their
+// results, in order. The cuts depend on sizes alone, so that a result is the same every time.
 #include "axes.cuh"
 #include "ops.h"
 
@@ -28,19 +28,25 @@ template <class F, class T> __global__ void fill_identity(T* dst, int64_t n) {
   if (i < n) dst[i] = identity_of<F, T>();
 }
 
-// Where results go: as they are stored, or, as parts of a larger sum, in the type that they are computed in.
-struct Results {
-  void* data;
-  bool partial;
+// Where a long row or column is cut into chunks, the block that finishes last joins the results of all: it counts
+// them here. The counts are zero between launches, and a device has one queue.
+constexpr int kMostCuts = 4096;
+__device__ unsigned arrived[kMostCuts];
 
-  template <class T> __device__ __forceinline__ void set(int64_t i, Wide<T> x) const {
-    if (partial) {
-      static_cast<Wide<T>*>(data)[i] = x;
-    } else {
-      static_cast<T*>(data)[i] = narrow<T>(x);
-    }
+// Whether this block is the last of `chunks` that share `cut`. Called by all threads, after the block's results are
+// written; then those of the others can be read.
+__device__ __forceinline__ bool is_last(int64_t cut, int64_t chunks) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0 && threadIdx.y == 0) {
+    last = atomicAdd(&arrived[cut], 1u) == static_cast<unsigned>(chunks - 1);
+    if (last) arrived[cut] = 0;
   }
-};
+  __syncthreads();
+  if (last) __threadfence();
+  return last;
+}
 
 // One row, or one chunk of it, by the `width` threads of a warp or a block: thread i takes packs i, i + width, ...
 template <class F, class T, class Place>
@@ -75,8 +81,10 @@ __device__ __forceinline__ Wide<T> reduce_packs(const T* x, int64_t begin, int64
 
 enum class Access { kPacks, kStrided };
 
+// Chunk blockIdx.x % chunks of a row; `partial` (rows, chunks) is used where there are several.
 template <class F, class T, Access access>
-__global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t chunks, const T* x, const Results out) {
+__global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t chunks, const T* x, T* out,
+                            Wide<T>* partial) {
   const int64_t r = blockIdx.x / chunks, part = blockIdx.x % chunks;
   const int64_t begin = part * chunk, end = begin + chunk < n ? begin + chunk : n;
   const T* row = x + axes.row(r);
@@ -87,12 +95,21 @@ __global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t c
     total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, begin, end, threadIdx.x, blockDim.x);
   }
   total = block_reduce(total, F(), F::template identity<Wide<T>>());
-  if (threadIdx.x == 0) out.set<T>(blockIdx.x, total);
+  if (chunks > 1) {
+    if (threadIdx.x == 0) partial[blockIdx.x] = total;
+    if (!is_last(r, chunks)) return;
+    total = F::template identity<Wide<T>>();
+    for (int64_t j = threadIdx.x; j < chunks; j += blockDim.x) {
+      total = F()(total, *static_cast<volatile Wide<T>*>(partial + r * chunks + j));
+    }
+    total = block_reduce(total, F(), F::template identity<Wide<T>>());
+  }
+  if (threadIdx.x == 0) out[r] = narrow<T>(total);
 }
 
 // Short rows: a warp for each.
 template <class F, class T, Access access>
-__global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, const T* x, const Results out) {
+__global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, const T* x, T* out) {
   const int64_t r = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
   if (r >= rows) return;
   const int lane = threadIdx.x % kWarp;
@@ -104,20 +121,36 @@ __global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, cons
     total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, 0, n, lane, kWarp);
   }
   total = warp_reduce(total, F());
-  if (lane == 0) out.set<T>(r, total);
+  if (lane == 0) out[r] = narrow<T>(total);
 }
 
-// Neighbouring rows lie side by side: a thread goes down `count` of them. The chunk of n that blockIdx.y names is
-// written to out[chunk, row].
+// Neighbouring rows lie side by side: a thread goes down `count` of them, through the chunk of n that blockIdx.y
+// names; `partial` (chunks, rows) is used where there are several.
 template <class F, class T, int count>
-__global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t chunk, const T* x, const Results out) {
-  __shared__ Wide<T> partial[kColumnRows][kColumnLanes * count];
+__global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t chunk, const T* x, T* out,
+                               Wide<T>* partial) {
+  using W = Wide<T>;
+  __shared__ W parts[kColumnRows][kColumnLanes * count];
   const F f;
   const int64_t r = (static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x) * count;
   const int64_t begin = blockIdx.y * chunk, end = begin + chunk < n ? begin + chunk : n;
-  Wide<T> totals[count];
+  W totals[count];
+  const auto reset = [&] {
 #pragma unroll
-  for (int k = 0; k < count; ++k) totals[k] = F::template identity<Wide<T>>();
+    for (int k = 0; k < count; ++k) totals[k] = F::template identity<W>();
+  };
+  // Afterwards the threads of the first line hold what all lines found.
+  const auto join_lines = [&] {
+#pragma unroll
+    for (int k = 0; k < count; ++k) parts[threadIdx.y][threadIdx.x * count + k] = totals[k];
+    __syncthreads();
+    if (threadIdx.y > 0) return;
+    for (int j = 1; j < kColumnRows; ++j) {
+#pragma unroll
+      for (int k = 0; k < count; ++k) totals[k] = f(totals[k], parts[j][threadIdx.x * count + k]);
+    }
+  };
+  reset();
   if (r < rows) {
     const T* top = x + axes.row(r);
 #pragma unroll 8
@@ -127,19 +160,21 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
       for (int k = 0; k < count; ++k) totals[k] = f(totals[k], widen(pack.at[k]));
     }
   }
+  join_lines();
+  const bool writes = threadIdx.y == 0 && r < rows;
+  if (gridDim.y > 1) {
+    for (int k = 0; k < count && writes; ++k) partial[blockIdx.y * rows + r + k] = totals[k];
+    if (!is_last(blockIdx.x, gridDim.y)) return;
+    reset();
+    for (int64_t j = threadIdx.y; j < gridDim.y && r < rows; j += kColumnRows) {
 #pragma unroll
-  for (int k = 0; k < count; ++k) partial[threadIdx.y][threadIdx.x * count + k] = totals[k];
-  __syncthreads();
-  if (threadIdx.y > 0 || r >= rows) return;
-  for (int k = 0; k < count; ++k) {
-    for (int j = 1; j < kColumnRows; ++j) totals[k] = f(totals[k], partial[j][threadIdx.x * count + k]);
-    out.set<T>(blockIdx.y * rows + r + k, totals[k]);
+      for (int k = 0; k < count; ++k) {
+        totals[k] = f(totals[k], *static_cast<volatile W*>(partial + j * rows + r + k));
+      }
+    }
+    join_lines();
   }
-}
-
-template <class T> __global__ void narrow_all(int64_t n, T* dst, const Wide<T>* src) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i < n) dst[i] = narrow<T>(src[i]);
+  for (int k = 0; k < count && writes; ++k) out[r + k] = narrow<T>(totals[k]);
 }
 
 template <class F, class T> struct Reduction {
@@ -148,56 +183,35 @@ template <class F, class T> struct Reduction {
   Axes axes;
   int64_t rows, n;
 
-  void run_rows(int64_t chunk, int64_t chunks, Results out) const {
-    const bool packs = axes.columns_are_packed() && chunk % kPerPack<T> == 0 && axes.aligned_rows(x, kPerPack<T>);
+  void run_rows(T* out) const {
+    const int64_t wanted = 8 * multiprocessors();  // blocks
+    const int64_t cuts = rows > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, kChunk), wanted / rows), 1);
+    const int64_t chunk = cuts == 1 ? n : ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
+    const bool packs = axes.columns_are_packed() && axes.aligned_rows(x, kPerPack<T>);
     if (chunks == 1 && n <= 1024) {
       const auto kernel = packs ? reduce_short_rows<F, T, Access::kPacks> : reduce_short_rows<F, T, Access::kStrided>;
-      launch(kernel, blocks_for(rows, kThreads / kWarp), kThreads, 0, axes, rows, n, x, out);
-    } else {
-      const auto kernel = packs ? reduce_rows<F, T, Access::kPacks> : reduce_rows<F, T, Access::kStrided>;
-      launch(kernel, static_cast<unsigned>(rows * chunks), chunk >= 2048 ? 256 : 128, 0, axes, n, chunk, chunks, x,
-             out);
+      return launch(kernel, blocks_for(rows, kThreads / kWarp), kThreads, 0, axes, rows, n, x, out);
     }
+    const auto kernel = packs ? reduce_rows<F, T, Access::kPacks> : reduce_rows<F, T, Access::kStrided>;
+    const Workspace partial(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(W));
+    launch(kernel, static_cast<unsigned>(rows * chunks), 256, 0, axes, n, chunk, chunks, x, out, partial.as<W>());
   }
 
-  void run_columns(int64_t chunk, int64_t chunks, Results out) const {
+  void run_columns(T* out) const {
     constexpr int wide = kPerPack<T> > 4 ? 4 : kPerPack<T>;
     const bool packs = rows % wide == 0 && rows >= kColumnLanes * wide && axes.aligned_columns(x, wide);
-    const dim3 grid(blocks_for(rows, kColumnLanes * (packs ? wide : 1)), static_cast<unsigned>(chunks));
-    launch(packs ? reduce_columns<F, T, wide> : reduce_columns<F, T, 1>, grid, dim3(kColumnLanes, kColumnRows), 0, axes,
-           rows, n, chunk, x, out);
+    const int64_t blocks = ceil_div(rows, kColumnLanes * (packs ? wide : 1)), wanted = 8 * multiprocessors();
+    const int64_t cuts = blocks > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, 64), wanted / blocks), 1);
+    const int64_t chunk = ceil_div(n, cuts), chunks = ceil_div(n, chunk);
+    const Workspace partial(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(W));
+    launch(packs ? reduce_columns<F, T, wide> : reduce_columns<F, T, 1>,
+           dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks)), dim3(kColumnLanes, kColumnRows), 0, axes,
+           rows, n, chunk, x, out, partial.as<W>());
   }
 
-  // The second pass, over the results of the first: W stands for itself.
-  void join(const Reduction<F, W>& parts, bool in_columns, T* dst) const {
-    if constexpr (std::is_same_v<T, W>) {
-      parts.run_in(in_columns, Results{dst, false});
-    } else {
-      const Workspace wide(static_cast<size_t>(rows) * sizeof(W));
-      parts.run_in(in_columns, Results{wide.as<W>(), false});
-      launch(narrow_all<T>, blocks_for(rows, kThreads), kThreads, 0, rows, dst, wide.as<const W>());
-    }
-  }
-  void run_in(bool in_columns, Results out) const { in_columns ? run_columns(n, 1, out) : run_rows(n, 1, out); }
-
-  void run(T* dst) const {
-    const int64_t wanted = 8 * multiprocessors();  // blocks
-    if (axes.rows_are_packed() && (!axes.columns_are_packed() || n == 1)) {
-      const int64_t blocks = ceil_div(rows, kColumnLanes * 4);
-      const int64_t chunk =
-          ceil_div(n, std::max<int64_t>(std::min({ceil_div(n, 64), ceil_div(wanted, blocks), int64_t{512}}), 1));
-      const int64_t chunks = ceil_div(n, chunk);
-      if (chunks == 1) return run_columns(n, 1, Results{dst, false});
-      const Workspace partial(static_cast<size_t>(chunks * rows) * sizeof(W));
-      run_columns(chunk, chunks, Results{partial.as<W>(), true});
-      return join({partial.as<const W>(), Axes::side_by_side(rows, chunks), rows, chunks}, true, dst);
-    }
-    const int64_t cuts = std::max<int64_t>(std::min(ceil_div(n, kChunk), ceil_div(wanted, rows)), 1);
-    if (cuts == 1) return run_rows(n, 1, Results{dst, false});
-    const int64_t chunk = ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
-    const Workspace partial(static_cast<size_t>(chunks * rows) * sizeof(W));
-    run_rows(chunk, chunks, Results{partial.as<W>(), true});
-    join({partial.as<const W>(), Axes::one_after_another(rows, chunks), rows, chunks}, false, dst);
+  void run(T* out) const {
+    const bool side_by_side = axes.rows_are_packed() && (!axes.columns_are_packed() || n == 1);
+    side_by_side ? run_columns(out) : run_rows(out);
   }
 };
 

@@ -19,7 +19,7 @@ from needle_backend_cuda import _ext  # noqa: E402  (needs the libraries)
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
-    "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
+    "pool2d_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
