@@ -18,8 +18,6 @@ namespace needle {
 namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
-constexpr float kCopyLaunch = 4e-3f;              // milliseconds that a copy costs at least
-constexpr float kCopyBytesPerMillisecond = 1e9f;  // what it moves, a cautious figure
 
 void check_library(cudnnStatus_t status) {
   if (status == CUDNN_STATUS_SUCCESS) return;
@@ -89,10 +87,6 @@ class Staged {
   void finish() const {
     if (is_result_ && copied()) copy(original_, compact_);
   }
-  float milliseconds() const {  // that the copy takes
-    const float bytes = 2 * static_cast<float>(original_.size * item_size(original_.dtype));
-    return copied() ? kCopyLaunch + bytes / kCopyBytesPerMillisecond : 0;
-  }
 
  private:
   ShapedView original_, compact_;
@@ -108,7 +102,6 @@ struct Operands {
         w(w, form.weight, direction == kWeight),
         y(y, form.image, direction == kForward) {}
 
-  float milliseconds() const { return x.milliseconds() + w.milliseconds() + y.milliseconds(); }
   void finish() const {
     x.finish();
     w.finish();
@@ -123,7 +116,6 @@ struct Plan {
   cudnnConvolutionDescriptor_t conv;
   int algorithm = -1;  // -1: the library has none, or ours is faster
   size_t workspace = 0;
-  float milliseconds = 0;
 
   Plan() = default;
   Plan(const Key& key, const Form& form) : form(&form) {
@@ -151,7 +143,6 @@ struct Plan {
       if (result.status != CUDNN_STATUS_SUCCESS || result.memory > kWorkspaceLimit) continue;
       algorithm = static_cast<int>(result.algo);
       workspace = result.memory;
-      milliseconds = result.time;
       check_library(cudnnSetConvolutionMathType(conv, result.mathType));
     }
   }
@@ -234,12 +225,12 @@ void read_shape(const ShapedView& view, int64_t (&shape)[4]) {
   for (int axis = 0; axis < 4; ++axis) shape[axis] = view.shape[axis];
 }
 
-// Milliseconds of our own kernels, which need no copies.
-template <class Direct> float measured(Direct direct) {
-  constexpr int kRounds = 3;
-  direct();
+// Milliseconds that some work takes the device.
+template <class Work> float measured(Work work) {
+  constexpr int kRounds = 5;
+  work();
   const Event start(runtime());
-  for (int round = 0; round < kRounds; ++round) direct();
+  for (int round = 0; round < kRounds; ++round) work();
   const Event end(runtime());
   return end.milliseconds_since(start) / kRounds;
 }
@@ -263,21 +254,27 @@ void convolve(Direct direct, Direction direction, const ShapedView& x, const Sha
   Library& library = Library::here();
   const std::string name(key.bytes());
   auto found = library.plans.find(name);
+  const bool is_double = y.dtype == DType::kFloat64;
+  const auto run = [&](const Plan& plan) {
+    plan.run(library.handle, direction, is_double, Operands(direction, *plan.form, x, w, y));
+  };
   if (found == library.plans.end()) {
     Plan best;
+    float least = measured(direct);
     for (const Form& form : kForms) {
       Plan plan(key, form);
-      const Operands operands(direction, form, x, w, y);
-      with_space([&](void* space, size_t limit) { plan.measure(library.handle, direction, operands, space, limit); });
-      plan.milliseconds += operands.milliseconds();
-      if (plan.algorithm >= 0 && (best.algorithm < 0 || plan.milliseconds < best.milliseconds)) best = plan;
+      with_space([&](void* space, size_t limit) {
+        plan.measure(library.handle, direction, Operands(direction, form, x, w, y), space, limit);
+      });
+      if (plan.algorithm < 0) continue;
+      const float time = measured([&] { run(plan); });
+      if (time < least) best = plan, least = time;
     }
-    if (best.algorithm >= 0 && measured(direct) < best.milliseconds) best.algorithm = -1;
     found = library.plans.emplace(name, best).first;
   }
   const Plan& plan = found->second;
   if (plan.algorithm < 0) return direct();
-  plan.run(library.handle, direction, y.dtype == DType::kFloat64, Operands(direction, *plan.form, x, w, y));
+  run(plan);
 }
 
 // True if there is nothing to multiply: the result is zero.

@@ -11,10 +11,11 @@
 namespace needle {
 namespace {
 
-constexpr int kTile = 64;             // rows and columns of the product that a block owns
-constexpr int kDepth = 16;            // of the summed axis, at a time
-constexpr int kSide = 4;              // a thread has 4 x 4 of them
-constexpr int64_t kLeastDepth = 512;  // of a part of the summed axis that is worth blocks of its own
+constexpr int kTile = 64;                // rows and columns of the product that a block owns
+constexpr int kDepth = 16;               // of the summed axis, at a time
+constexpr int kSide = 4;                 // a thread has 4 x 4 of them
+constexpr int64_t kOutside = INT64_MIN;  // the place of a zero; others may be negative, of flipped views
+constexpr int64_t kLeastDepth = 512;     // of a part of the summed axis that is worth blocks of its own
 
 // From a number to three indices, the last the fastest.
 struct Triple {
@@ -45,7 +46,7 @@ struct Image {
 };
 
 // An operand of the product is a matrix: rows and columns are prepared apart, as each thread meets few of them often;
-// `at` is where the element lies, or -1 for a zero.
+// `at` is where the element lies, or kOutside for a zero.
 
 // Row (image, y, x) of the result, column (k, l, channel) of a window: what the window sees there.
 struct Patches {
@@ -66,7 +67,7 @@ struct Patches {
   }
   __device__ __forceinline__ int64_t at(const Row& r, const Column& c) const {
     const int64_t y = r.at[1] + c.at[0], x = r.at[2] + c.at[1];
-    if (y < 0 || y >= height || x < 0 || x >= width) return -1;
+    if (y < 0 || y >= height || x < 0 || x >= width) return kOutside;
     return r.at[0] + y * image.strides[1] + x * image.strides[2] + c.at[2];
   }
 };
@@ -90,9 +91,9 @@ struct Takers {
   }
   __device__ __forceinline__ int64_t at(const Row& r, const Column& c) const {
     const int32_t down = static_cast<int32_t>(r.at[1] - c.at[0]), right = static_cast<int32_t>(r.at[2] - c.at[1]);
-    if (down < 0 || right < 0) return -1;
+    if (down < 0 || right < 0) return kOutside;
     const int32_t y = down / static_cast<int32_t>(stride.y), x = right / static_cast<int32_t>(stride.x);
-    if (y * stride.y != down || x * stride.x != right || y >= height || x >= width) return -1;
+    if (y * stride.y != down || x * stride.x != right || y >= height || x >= width) return kOutside;
     return r.at[0] + y * image.strides[1] + x * image.strides[2] + c.at[2];
   }
 };
@@ -158,8 +159,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < kTile / a_step; ++i) {
       const bool inside = a_at < end && top + a_row + i * a_step < result.m;
-      const int64_t from = inside ? a.at(rows[i], place) : -1;
-      a_tile[a_depth][a_row + i * a_step] = from < 0 ? W(0) : widen(a_data[from]);
+      const int64_t from = inside ? a.at(rows[i], place) : kOutside;
+      a_tile[a_depth][a_row + i * a_step] = from == kOutside ? W(0) : widen(a_data[from]);
     }
 #pragma unroll
     for (int i = 0; i < kDepth / b_step; ++i) {

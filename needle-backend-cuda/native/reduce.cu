@@ -184,7 +184,7 @@ template <class F, class T> struct Reduction {
   int64_t rows, n;
 
   void run_rows(T* out) const {
-    const int64_t wanted = 8 * multiprocessors();  // blocks
+    const int64_t wanted = 4 * multiprocessors();  // blocks, which then all run at once
     const int64_t cuts = rows > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, kChunk), wanted / rows), 1);
     const int64_t chunk = cuts == 1 ? n : ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
     const bool packs = axes.columns_are_packed() && axes.aligned_rows(x, kPerPack<T>);
@@ -200,7 +200,7 @@ template <class F, class T> struct Reduction {
   void run_columns(T* out) const {
     constexpr int wide = kPerPack<T> > 4 ? 4 : kPerPack<T>;
     const bool packs = rows % wide == 0 && rows >= kColumnLanes * wide && axes.aligned_columns(x, wide);
-    const int64_t blocks = ceil_div(rows, kColumnLanes * (packs ? wide : 1)), wanted = 8 * multiprocessors();
+    const int64_t blocks = ceil_div(rows, kColumnLanes * (packs ? wide : 1)), wanted = 4 * multiprocessors();
     const int64_t cuts = blocks > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, 64), wanted / blocks), 1);
     const int64_t chunk = ceil_div(n, cuts), chunks = ceil_div(n, chunk);
     const Workspace partial(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(W));

@@ -134,7 +134,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def permute(self, *axes: Any) -> Self:
         """Axis `axes[i]` becomes axis i."""
-        return self._apply(Permute(tuple(normalize_axis(a, self.ndim, "permute") for a in shape_argument(axes))))
+        return self._apply(_permutation(shape_argument(axes), self.ndim))
 
     @property
     def T(self) -> Self:
@@ -229,6 +229,11 @@ class TensorFunctions(FusedFunctions, Operators):
 
 
 _MATMUL = MatMul()
+
+
+@lru_cache(maxsize=1024)
+def _permutation(axes: Shape, ndim: int) -> Permute:
+    return Permute(tuple(normalize_axis(a, ndim, "permute") for a in axes))
 
 
 @lru_cache(maxsize=1024)
