@@ -22,7 +22,7 @@ struct FourMatrices {
 __device__ __forceinline__ FourMatrices load_matrices(const void* row) {
   FourMatrices m;
   const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(m.at[0]), "=r"(m.at[1]), "=r"(m.at[2]), "=r"(m.at[3])
                : "r"(address)
                : "memory");
@@ -32,7 +32,7 @@ __device__ __forceinline__ FourMatrices load_matrices(const void* row) {
 __device__ __forceinline__ FourMatrices load_matrices_transposed(const void* row) {
   FourMatrices m;
   const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(m.at[0]), "=r"(m.at[1]), "=r"(m.at[2]), "=r"(m.at[3])
                : "r"(address)
                : "memory");
@@ -41,16 +41,14 @@ __device__ __forceinline__ FourMatrices load_matrices_transposed(const void* row
 
 // c += a (16, 16) @ b (16, 8), b given as two matrices.
 __device__ __forceinline__ void multiply_add(TileOfFloats& c, const FourMatrices& a, uint32_t b0, uint32_t b1, __half) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(c.at[0]), "+f"(c.at[1]), "+f"(c.at[2]), "+f"(c.at[3])
       : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
 }
 __device__ __forceinline__ void multiply_add(TileOfFloats& c, const FourMatrices& a, uint32_t b0, uint32_t b1,
                                              __nv_bfloat16) {
-  asm(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(c.at[0]), "+f"(c.at[1]), "+f"(c.at[2]), "+f"(c.at[3])
       : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
