@@ -232,6 +232,10 @@ class Tensor(TensorFunctions):
 
     def _apply(self, op: Op, *others: "Tensor") -> "Tensor":
         """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
+        if not others and not op.autocast:
+            array = self.array
+            op.shape(array.layout.shape)
+            return _recorded(op, op.forward(array), (self,))
         inputs = (self, *others)
         if op.autocast and (half := autocast_dtype()) is not None:
             inputs = tuple(autocasted(op.autocast, inputs, half))

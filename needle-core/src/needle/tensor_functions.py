@@ -134,7 +134,8 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def permute(self, *axes: Any) -> Self:
         """Axis `axes[i]` becomes axis i."""
-        return self._apply(_permutation(shape_argument(axes), self.ndim))
+        order = axes[0] if len(axes) == 1 and type(axes[0]) is tuple else shape_argument(axes)
+        return self._apply(_permutation(order, self.ndim))
 
     @property
     def T(self) -> Self:
