@@ -83,6 +83,13 @@ def oracle(session: nox.Session) -> None:
     session.run("pytest", "needle-nn/tests/oracle", *session.posargs, env=ONE_THREAD)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Race Needle against PyTorch: `-- --device cpu --threads 1 --only softmax`; `-- --help` tells all."""
+    session.install(*EVERYTHING, "torch==2.13.0", "matplotlib", "rich")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
 def conform(session: nox.Session, *arguments: str) -> None:
     """The suite as its users run it: from the installed package, here with this repository's settings."""
     session.run("pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments, env=ONE_THREAD)

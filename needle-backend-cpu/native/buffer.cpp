@@ -1,5 +1,6 @@
 #include "buffer.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -64,9 +65,18 @@ State& state() {
   return *s;
 }
 
+constexpr size_t kHugePage = size_t{1} << 21;
+
+// Blocks of some size ask for huge pages: fewer faults when they are touched first, fewer misses of address translation
+// ever after. Where the system has none, nothing is lost.
 void* system_allocate(size_t nbytes) {
   void* block = nullptr;
-  return posix_memalign(&block, kAlignment, nbytes) == 0 ? block : nullptr;
+  const bool huge = nbytes >= 2 * kHugePage;
+  if (posix_memalign(&block, huge ? kHugePage : kAlignment, nbytes) != 0) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  if (huge) madvise(block, nbytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return block;
 }
 
 // Asks the system; if it has none, gives back what is cached and asks once more.

@@ -1,60 +1,92 @@
-// conv2d and its gradients, as matrix products over the windows of images, which the product packs as it goes.
+// conv2d and its gradients, as products of what windows see with a kernel.
 //
 // The gradient of the image is a convolution of g: the pixels whose places agree modulo the stride see the same taps of
 // the kernel, each at whole steps of g, so that a stride of s makes s * s convolutions of stride 1.
-#include <algorithm>
-#include <cstring>
-#include <vector>
-
-#include "compact.h"
 #include "launch.h"
+#include "patches.h"
 
 namespace needle {
 namespace {
 
 constexpr int64_t kGrain = 1 << 16;  // multiplications that are worth another thread
 
-struct Convolution {
-  Pair stride, padding, dilation;
-  int64_t groups;
-  int64_t batch, height, width, channels;  // of the image
-  int64_t rows, columns, outputs;          // of the result
-  int64_t taps_y, taps_x, depth;           // of the kernel
-  Compute type;
-  int64_t item;
-
-  Convolution(const ShapedView& image, const ShapedView& kernel, const ShapedView& result, Pair stride, Pair padding,
-              Pair dilation, int64_t groups)
-      : stride(stride), padding(padding), dilation(dilation), groups(groups) {
-    batch = image.shape[0], height = image.shape[1], width = image.shape[2], channels = image.shape[3];
-    taps_y = kernel.shape[0], taps_x = kernel.shape[1], depth = kernel.shape[2];
-    rows = result.shape[1], columns = result.shape[2], outputs = result.shape[3];
-    type = compute_type(image.dtype);
-    item = compute_size(image.dtype);
-  }
-
-  int64_t places() const { return batch * rows * columns; }
-  int64_t group_outputs() const { return outputs / groups; }
-  bool depthwise() const { return groups > 1 && depth == 1 && outputs == groups; }
-
-  // A window is one pixel, and each pixel is a window.
-  bool pointwise() const {
-    return taps_y * taps_x == 1 && stride.y == 1 && stride.x == 1 && padding.y == 0 && padding.x == 0;
-  }
-
-  static std::vector<int64_t> offsets(int64_t taps, int64_t dilation, int64_t padding) {
-    std::vector<int64_t> found(static_cast<size_t>(taps));
-    for (size_t i = 0; i < found.size(); ++i) found[i] = static_cast<int64_t>(i) * dilation - padding;
-    return found;
-  }
-
-  Windows windows(const void* image, const std::vector<int64_t>& y, const std::vector<int64_t>& x) const {
-    return {image,    height,   width,    channels, depthwise() ? channels : depth, taps_y, taps_x, rows, columns,
-            stride.y, stride.x, y.data(), x.data()};
-  }
-};
-
 void fill_zeros(const View& dst) { std::memset(dst.data, 0, static_cast<size_t>(dst.size * item_size(dst.dtype))); }
+
+std::vector<int64_t> offsets(int64_t taps, int64_t dilation, int64_t padding) {
+  std::vector<int64_t> found(static_cast<size_t>(taps));
+  for (size_t i = 0; i < found.size(); ++i) found[i] = static_cast<int64_t>(i) * dilation - padding;
+  return found;
+}
+
+// An image, and what the windows of a convolution see of it. The gradient of a kernel reads lines with a border.
+class Forward {
+ public:
+  Forward(const Convolution& conv, const ShapedView& x, bool bordered = false)
+      : conv_(conv),
+        bordered_(bordered && conv.by_lines()),
+        by_pixels_(pixels(conv)),
+        image_(x, reading(), conv.padding, by_pixels_.patches.by_place),
+        sight_(conv.by_lines() ? lines() : by_pixels_) {}
+
+  Patches patches(int64_t group) { return sight_.of(image_, group * conv_.depth * conv_.item); }
+
+  // The kernel of a group in its own memory, or its gradient.
+  KernelMatrix kernel(const unsigned char* data, int64_t group) const {
+    const int64_t n = conv_.group_outputs(), row = conv_.outputs * (image_.planes ? conv_.depth : 1);
+    return {const_cast<unsigned char*>(data) + group * n * conv_.item, n, row, false};
+  }
+
+ private:
+  Reading reading() const {
+    return !conv_.by_lines() ? Reading::kPixels : bordered_ ? Reading::kBorderedLines : Reading::kLines;
+  }
+
+  static Sight pixels(const Convolution& conv) {
+    Sight sight;
+    for (int64_t k = 0; k < conv.taps_y; ++k) {
+      for (int64_t l = 0; l < conv.taps_x; ++l) {
+        const int64_t y = k * conv.dilation.y - conv.padding.y, x = l * conv.dilation.x - conv.padding.x;
+        sight.runs.push_back({y, x, 0, conv.tap(k, l)});
+      }
+    }
+    sight.patches.length = conv.depth;
+    sight.patches.run_pixels = 1;
+    sight.patches.pixel_length = conv.depth;
+    sight.patches.height = conv.height, sight.patches.width = conv.width;
+    place(conv, sight);
+    sight.patches.by_place = !conv.by_lines() && sight.has_wide_borders();
+    return sight;
+  }
+
+  // A run for each line of taps and, if they lie in planes, for each channel.
+  Sight lines() const {
+    Sight sight;
+    const Pair border = bordered_ ? conv_.padding : Pair{0, 0};
+    for (int64_t channel = 0; channel < (image_.planes ? conv_.channels : 1); ++channel) {
+      for (int64_t k = 0; k < conv_.taps_y; ++k) {
+        const int64_t y = k * conv_.dilation.y - conv_.padding.y + border.y, x = border.x - conv_.padding.x;
+        sight.runs.push_back({y, x, channel * image_.plane_step, conv_.tap(k, 0) + channel * conv_.outputs});
+      }
+    }
+    sight.patches.pixel_length = image_.planes ? 1 : conv_.channels;
+    sight.patches.run_pixels = conv_.taps_x;
+    sight.patches.length = conv_.taps_x * sight.patches.pixel_length;
+    sight.patches.height = conv_.height + 2 * border.y, sight.patches.width = conv_.width + 2 * border.x;
+    place(conv_, sight);
+    return sight;
+  }
+
+  static void place(const Convolution& conv, Sight& sight) {
+    sight.patches.batch = conv.batch, sight.patches.rows = conv.rows, sight.patches.columns = conv.columns;
+    sight.patches.step_y = conv.stride.y, sight.patches.step_x = conv.stride.x;
+  }
+
+  const Convolution& conv_;
+  bool bordered_;
+  Sight by_pixels_;
+  Image image_;
+  Sight sight_;
+};
 
 // Depthwise products over all places, in threads.
 void run_depthwise(const Windows& windows, Compute type, int64_t batch, const void* kernel, void* out) {
@@ -63,21 +95,11 @@ void run_depthwise(const Windows& windows, Compute type, int64_t batch, const vo
                [&](int64_t begin, int64_t end) { kernels().depthwise[type](windows, kernel, out, begin, end); });
 }
 
-// A kernel (taps, C / groups, O) with its last two axes swapped: (taps, O, C / groups).
-ShapedView swapped(const ShapedView& kernel) {
-  ShapedView view = kernel;
-  if (kernel.contiguous) view = contiguous_like(kernel, kernel.data);
-  std::swap(view.shape[2], view.shape[3]);
-  std::swap(view.strides[2], view.strides[3]);
-  view.contiguous = false;
-  return view;
-}
-
 // The taps of one axis that pixels see whose index is `phase` modulo the stride, by ascending offset.
-struct Taps {
+struct PhaseTaps {
   std::vector<int64_t> taps, offsets;
 
-  Taps(int64_t count, int64_t phase, int64_t stride, int64_t padding, int64_t dilation) {
+  PhaseTaps(int64_t count, int64_t phase, int64_t stride, int64_t padding, int64_t dilation) {
     for (int64_t tap = count - 1; tap >= 0; --tap) {
       const int64_t distance = phase + padding - tap * dilation;
       if (distance % stride != 0) continue;
@@ -85,98 +107,134 @@ struct Taps {
       offsets.push_back(distance / stride);
     }
   }
-  int64_t count() const { return static_cast<int64_t>(taps.size()); }
 };
 
 // The gradient of those pixels of the image that share a phase.
-struct Phase {
-  const Convolution& conv;
-  Taps y, x;
-  int64_t first_y, first_x, rows, columns;
-
+class Phase {
+ public:
   Phase(const Convolution& conv, int64_t first_y, int64_t first_x)
-      : conv(conv),
-        y(conv.taps_y, first_y, conv.stride.y, conv.padding.y, conv.dilation.y),
-        x(conv.taps_x, first_x, conv.stride.x, conv.padding.x, conv.dilation.x),
-        first_y(first_y),
-        first_x(first_x),
-        rows((conv.height - first_y + conv.stride.y - 1) / conv.stride.y),
-        columns((conv.width - first_x + conv.stride.x - 1) / conv.stride.x) {}
-
-  // The part of a swapped kernel that belongs to this phase and group, as a matrix (taps * O, C / groups).
-  void gather_kernel(const unsigned char* swapped, int64_t group, unsigned char* to) const {
-    const int64_t outputs = conv.group_outputs(), bytes = outputs * conv.depth * conv.item;
-    for (const int64_t k : y.taps) {
-      for (const int64_t l : x.taps) {
-        const int64_t row = (k * conv.taps_x + l) * conv.outputs + group * outputs;
-        std::memcpy(to, swapped + row * conv.depth * conv.item, static_cast<size_t>(bytes));
-        to += bytes;
+      : conv_(conv),
+        y_(conv.taps_y, first_y, conv.stride.y, conv.padding.y, conv.dilation.y),
+        x_(conv.taps_x, first_x, conv.stride.x, conv.padding.x, conv.dilation.x),
+        first_y_(first_y),
+        first_x_(first_x),
+        rows_(std::max<int64_t>(0, (conv.height - first_y + conv.stride.y - 1) / conv.stride.y)),
+        columns_(std::max<int64_t>(0, (conv.width - first_x + conv.stride.x - 1) / conv.stride.x)) {
+    Patches& p = sight_.patches;
+    p.batch = conv.batch, p.rows = rows_, p.columns = columns_;
+    p.height = conv.rows, p.width = conv.columns;
+    p.step_y = p.step_x = 1;
+    p.length = conv.group_outputs();
+    for (size_t k = 0; k < y_.taps.size(); ++k) {
+      for (size_t l = 0; l < x_.taps.size(); ++l) {
+        sight_.runs.push_back({y_.offsets[k], x_.offsets[l], 0, conv.tap(y_.taps[k], x_.taps[l])});
       }
+    }
+    p.run_pixels = 1;
+    p.pixel_length = p.length;
+    p.by_place = sight_.has_wide_borders();
+  }
+
+  bool by_place() const { return sight_.patches.by_place; }
+  bool sees_nothing() const { return sight_.runs.empty(); }
+
+  void run(const Image& g, const unsigned char* kernel, unsigned char* image) {
+    if (rows_ * columns_ == 0 || sees_nothing()) return;
+    const int64_t item = conv_.item, outputs = conv_.group_outputs(), line = conv_.width * conv_.channels;
+    unsigned char* first = image + (first_y_ * line + first_x_ * conv_.channels) * item;
+    for (int64_t group = 0; group < conv_.groups; ++group) {
+      const KernelMatrix matrix{const_cast<unsigned char*>(kernel) + group * outputs * item, conv_.depth, conv_.outputs,
+                                true};
+      kernels().convolve[conv_.type]({sight_.of(g, group * outputs * item), matrix, first + group * conv_.depth * item,
+                                      conv_.height * line, conv_.stride.y * line, conv_.stride.x * conv_.channels});
     }
   }
 
+  void run_depthwise(const unsigned char* g, const unsigned char* kernel, unsigned char* image) const {
+    if (rows_ * columns_ == 0 || sees_nothing()) return;
+    const int64_t pixel = conv_.channels * conv_.item, taps = static_cast<int64_t>(sight_.runs.size());
+    const Workspace own(static_cast<size_t>(taps * pixel));
+    for (int64_t i = 0; i < taps; ++i) {
+      const unsigned char* from = kernel + sight_.runs[static_cast<size_t>(i)].kernel * conv_.item;
+      std::memcpy(own.as<unsigned char>() + i * pixel, from, static_cast<size_t>(pixel));
+    }
+    const int64_t taps_y = static_cast<int64_t>(y_.taps.size()), taps_x = static_cast<int64_t>(x_.taps.size());
+    const Windows windows{
+        g, conv_.rows, conv_.columns,     conv_.channels,   conv_.channels, taps_y, taps_x, rows_, columns_,
+        1, 1,          y_.offsets.data(), x_.offsets.data()};
+    const bool whole = conv_.stride.y == 1 && conv_.stride.x == 1;
+    const Workspace space(whole ? 1 : static_cast<size_t>(conv_.batch * rows_ * columns_ * pixel));
+    unsigned char* out = whole ? image : space.as<unsigned char>();
+    needle::run_depthwise(windows, conv_.type, conv_.batch, own.as<void>(), out);
+    if (!whole) scatter(out, image);
+  }
+
+ private:
   // From the pixels of this phase side by side to their places in the image.
   void scatter(const unsigned char* from, unsigned char* image) const {
-    const int64_t pixel = conv.channels * conv.item;
-    parallel_for(conv.batch * rows, 1 + kGrain / (columns * pixel), [=](int64_t begin, int64_t end) {
+    const int64_t pixel = conv_.channels * conv_.item;
+    parallel_for(conv_.batch * rows_, 1 + kGrain / (columns_ * pixel), [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t row = i / rows * conv.height + first_y + i % rows * conv.stride.y;
-        unsigned char* to = image + (row * conv.width + first_x) * pixel;
-        for (int64_t j = 0; j < columns; ++j) {
-          const unsigned char* source = from + (i * columns + j) * pixel;
-          std::memcpy(to + j * conv.stride.x * pixel, source, static_cast<size_t>(pixel));
+        const int64_t row = i / rows_ * conv_.height + first_y_ + i % rows_ * conv_.stride.y;
+        unsigned char* to = image + (row * conv_.width + first_x_) * pixel;
+        for (int64_t j = 0; j < columns_; ++j) {
+          const unsigned char* source = from + (i * columns_ + j) * pixel;
+          std::memcpy(to + j * conv_.stride.x * pixel, source, static_cast<size_t>(pixel));
         }
       }
     });
   }
 
-  void run(const unsigned char* g, const unsigned char* swapped, unsigned char* image) const {
-    if (rows <= 0 || columns <= 0) return;
-    const int64_t item = conv.item, outputs = conv.group_outputs(), places = conv.batch * rows * columns;
-    const bool whole = conv.stride.y == 1 && conv.stride.x == 1;
-    const Workspace out_space(whole ? 1 : static_cast<size_t>(places * conv.channels * item));
-    unsigned char* out = whole ? image : out_space.as<unsigned char>();
-    const bool depthwise = conv.depthwise();
-    const int64_t taps = y.count() * x.count(), inner = taps * outputs;
-    const Workspace kernel(static_cast<size_t>(1 + inner * conv.depth * item * (depthwise ? conv.groups : 1)));
-    Windows windows{g,
-                    conv.rows,
-                    conv.columns,
-                    conv.outputs,
-                    depthwise ? conv.channels : outputs,
-                    y.count(),
-                    x.count(),
-                    rows,
-                    columns,
-                    1,
-                    1,
-                    y.offsets.data(),
-                    x.offsets.data()};
-    if (inner == 0) {
-      std::memset(out, 0, static_cast<size_t>(places * conv.channels * item));
-    } else if (depthwise) {
-      unsigned char* to = kernel.as<unsigned char>();
-      const int64_t bytes = conv.channels * item;
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        const int64_t k = y.taps[static_cast<size_t>(tap / x.count())],
-                      l = x.taps[static_cast<size_t>(tap % x.count())];
-        std::memcpy(to + tap * bytes, swapped + (k * conv.taps_x + l) * bytes, static_cast<size_t>(bytes));
-      }
-      run_depthwise(windows, conv.type, conv.batch, to, out);
-    } else {
-      for (int64_t group = 0; group < conv.groups; ++group) {
-        gather_kernel(swapped, group, kernel.as<unsigned char>());
-        windows.image = g + group * outputs * item;
-        Gemm product{};
-        product.m = places, product.n = conv.depth, product.k = inner;
-        product.windows = &windows;
-        product.b = kernel.as<void>(), product.ldb = conv.depth;
-        product.c = out + group * conv.depth * item, product.ldc = conv.channels;
-        kernels().gemm[conv.type](product);
-      }
+  const Convolution& conv_;
+  PhaseTaps y_, x_;
+  int64_t first_y_, first_x_, rows_, columns_;
+  Sight sight_;
+};
+
+// A product of pixels, which are rows as they lie: of the image and the kernel (m, n, k), group by group.
+struct Pointwise {
+  const Convolution& conv;
+  const unsigned char *image, *kernel, *result;
+
+  void forward(unsigned char* out) const {
+    for (int64_t group = 0; group < conv.groups; ++group) {
+      Gemm g = product(conv.places(), conv.group_outputs(), conv.depth);
+      g.a = of_image(group), g.lda = conv.channels;
+      g.b = of_kernel(group), g.ldb = conv.outputs;
+      g.c = out + group * conv.group_outputs() * conv.item, g.ldc = conv.outputs;
+      kernels().gemm[conv.type](g);
     }
-    if (!whole) scatter(out, image);
   }
+
+  void grad_input(unsigned char* out) const {
+    for (int64_t group = 0; group < conv.groups; ++group) {
+      Gemm g = product(conv.places(), conv.depth, conv.group_outputs());
+      g.a = of_result(group), g.lda = conv.outputs;
+      g.b = of_kernel(group), g.ldb = conv.outputs, g.transpose_b = true;
+      g.c = out + group * conv.depth * conv.item, g.ldc = conv.channels;
+      kernels().gemm[conv.type](g);
+    }
+  }
+
+  void grad_weight(unsigned char* out) const {
+    for (int64_t group = 0; group < conv.groups; ++group) {
+      Gemm g = product(conv.depth, conv.group_outputs(), conv.places());
+      g.a = of_image(group), g.lda = conv.channels, g.transpose_a = true;
+      g.b = of_result(group), g.ldb = conv.outputs;
+      g.c = out + group * conv.group_outputs() * conv.item, g.ldc = conv.outputs;
+      kernels().gemm[conv.type](g);
+    }
+  }
+
+ private:
+  static Gemm product(int64_t m, int64_t n, int64_t k) {
+    Gemm g{};
+    g.m = m, g.n = n, g.k = k;
+    return g;
+  }
+  const void* of_image(int64_t group) const { return image + group * conv.depth * conv.item; }
+  const void* of_kernel(int64_t group) const { return kernel + group * conv.group_outputs() * conv.item; }
+  const void* of_result(int64_t group) const { return result + group * conv.group_outputs() * conv.item; }
 };
 
 }  // namespace
@@ -186,24 +244,23 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   const Convolution conv(x, w, dst, stride, padding, dilation, groups);
   if (dst.size == 0) return;
   if (w.size == 0) return fill_zeros(dst);
-  const Compact image(x), kernel(w);
+  const Compact kernel(w);
   const Result out(dst);
-  const auto offsets_y = conv.offsets(conv.taps_y, dilation.y, padding.y);
-  const auto offsets_x = conv.offsets(conv.taps_x, dilation.x, padding.x);
-  Windows windows = conv.windows(image.as(), offsets_y, offsets_x);
-  if (conv.depthwise()) {
-    run_depthwise(windows, conv.type, conv.batch, kernel.as(), out.as());
-    return out.commit();
-  }
-  for (int64_t group = 0; group < groups; ++group) {
-    Gemm g{};
-    g.m = conv.places(), g.n = conv.group_outputs(), g.k = conv.taps_y * conv.taps_x * conv.depth;
-    windows.image = image.as() + group * conv.depth * conv.item;
-    g.a = windows.image, g.lda = conv.channels;
-    if (!conv.pointwise()) g.windows = &windows;
-    g.b = kernel.as() + group * g.n * conv.item, g.ldb = conv.outputs;
-    g.c = out.as() + group * g.n * conv.item, g.ldc = conv.outputs;
-    kernels().gemm[conv.type](g);
+  if (conv.pointwise()) {
+    const Compact image(x);
+    Pointwise{conv, image.as(), kernel.as(), nullptr}.forward(out.as());
+  } else if (conv.depthwise()) {
+    const Compact image(x);
+    const auto y = offsets(conv.taps_y, dilation.y, padding.y), x_offsets = offsets(conv.taps_x, dilation.x, padding.x);
+    run_depthwise(conv.windows(image.as(), y, x_offsets), conv.type, conv.batch, kernel.as(), out.as());
+  } else {
+    Forward forward(conv, x);
+    for (int64_t group = 0; group < groups; ++group) {
+      unsigned char* first = out.as() + group * conv.group_outputs() * conv.item;
+      kernels().convolve[conv.type]({forward.patches(group), forward.kernel(kernel.as(), group), first,
+                                     conv.rows * conv.columns * conv.outputs, conv.columns * conv.outputs,
+                                     conv.outputs});
+    }
   }
   out.commit();
 }
@@ -213,27 +270,24 @@ void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const Shaped
   const Convolution conv(x, dst, g, stride, padding, dilation, groups);
   if (dst.size == 0) return;
   if (g.size == 0) return fill_zeros(dst);
-  const Compact image(x), grad(g);
+  const Compact grad(g);
   const Result out(dst);
-  const auto offsets_y = conv.offsets(conv.taps_y, dilation.y, padding.y);
-  const auto offsets_x = conv.offsets(conv.taps_x, dilation.x, padding.x);
-  Windows windows = conv.windows(image.as(), offsets_y, offsets_x);
-  if (conv.depthwise()) {
+  if (conv.pointwise()) {
+    const Compact image(x);
+    Pointwise{conv, image.as(), nullptr, grad.as()}.grad_weight(out.as());
+  } else if (conv.depthwise()) {
+    const Compact image(x);
+    const auto y = offsets(conv.taps_y, dilation.y, padding.y), x_offsets = offsets(conv.taps_x, dilation.x, padding.x);
+    const Windows windows = conv.windows(image.as(), y, x_offsets);
     parallel_tasks(conv.taps_y * conv.taps_x, [&](int64_t tap) {
       kernels().depthwise_grad[conv.type](windows, conv.batch, grad.as(), out.as(), tap, tap + 1);
     });
-    return out.commit();
-  }
-  for (int64_t group = 0; group < groups; ++group) {
-    Gemm p{};
-    p.m = conv.taps_y * conv.taps_x * conv.depth, p.n = conv.group_outputs(), p.k = conv.places();
-    windows.image = image.as() + group * conv.depth * conv.item;
-    p.transpose_a = true;
-    p.a = windows.image, p.lda = conv.channels;
-    if (!conv.pointwise()) p.windows = &windows;
-    p.b = grad.as() + group * p.n * conv.item, p.ldb = conv.outputs;
-    p.c = out.as() + group * p.n * conv.item, p.ldc = conv.outputs;
-    kernels().gemm[conv.type](p);
+  } else {
+    Forward forward(conv, x, true);
+    for (int64_t group = 0; group < groups; ++group) {
+      kernels().convolve_grad[conv.type]({forward.patches(group), grad.as() + group * conv.group_outputs() * conv.item,
+                                          conv.outputs, forward.kernel(out.as(), group)});
+    }
   }
   out.commit();
 }
@@ -243,10 +297,26 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
   const Convolution conv(dst, w, g, stride, padding, dilation, groups);
   if (dst.size == 0) return;
   if (g.size == 0 || w.size == 0) return fill_zeros(dst);
-  const Compact grad(g), kernel(swapped(w));
+  const Compact kernel(w);
   const Result out(dst);
+  if (conv.pointwise()) {
+    const Compact grad(g);
+    Pointwise{conv, nullptr, kernel.as(), grad.as()}.grad_input(out.as());
+    return out.commit();
+  }
+  std::vector<Phase> phases;
   for (int64_t y = 0; y < stride.y; ++y) {
-    for (int64_t x = 0; x < stride.x; ++x) Phase(conv, y, x).run(grad.as(), kernel.as(), out.as());
+    for (int64_t x = 0; x < stride.x; ++x) phases.emplace_back(conv, y, x);
+  }
+  bool by_place = false, seen = true;
+  for (const Phase& phase : phases) by_place |= phase.by_place(), seen &= !phase.sees_nothing();
+  if (!seen) std::memset(out.as(), 0, static_cast<size_t>(dst.size * conv.item));
+  if (conv.depthwise()) {
+    const Compact grad(g);
+    for (const Phase& phase : phases) phase.run_depthwise(grad.as(), kernel.as(), out.as());
+  } else {
+    const Image grad(g, Reading::kPixels, padding, by_place);
+    for (Phase& phase : phases) phase.run(grad, kernel.as(), out.as());
   }
   out.commit();
 }

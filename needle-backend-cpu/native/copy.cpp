@@ -129,14 +129,27 @@ template <class T> void copy_as(const View& dst, const View& src, const CopyAxes
   parallel_for(dst.size / columns, std::max<int64_t>(kGrain / columns, kTile), copy_rows);
 }
 
+bool overlap(const View& dst, const View& src) {
+  const auto* to = dst.as<const unsigned char>();
+  const auto* from = src.as<const unsigned char>();
+  const int64_t nbytes = dst.size * item_size(dst.dtype);
+  return to < from + nbytes && from < to + nbytes;
+}
+
 }  // namespace
 
 void copy(const View& dst, const View& src) {
   if (dst.size == 0) return;
   if (dst.contiguous && src.contiguous) {
+    const bool streamed = is_streamed(dst) && !overlap(dst, src);
     parallel_for(dst.size, 4 * kGrain, [&](int64_t begin, int64_t end) {
-      std::memmove(bytes_at(dst, begin), bytes_at(src, begin),
-                   static_cast<size_t>((end - begin) * item_size(dst.dtype)));
+      const int64_t nbytes = (end - begin) * item_size(dst.dtype);
+      if (!streamed) {
+        std::memmove(bytes_at(dst, begin), bytes_at(src, begin), static_cast<size_t>(nbytes));
+        return;
+      }
+      kernels().stream(bytes_at(src, begin), bytes_at(dst, begin), nbytes);
+      kernels().stream_end();
     });
     return;
   }

@@ -1,4 +1,4 @@
-// The thread pool. Workers spin for some microseconds after a job, in case the next comes at once, then sleep.
+// The thread pool. Workers spin for a while after a job, in case the next comes at once, then sleep.
 #include "launch.h"
 
 #include <pthread.h>
@@ -18,7 +18,7 @@ namespace needle {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-constexpr int kSpins = 2000;
+constexpr int kSpins = 6000;  // about a hundred microseconds: longer than Python takes from one op to the next
 
 void relax() {
 #if defined(__x86_64__)

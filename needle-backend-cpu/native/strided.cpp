@@ -141,6 +141,10 @@ void Reader::repeat(int64_t n) {
   }
 }
 
+bool Reader::recurs(int64_t n) const {
+  return axes_.rank == 2 && axes_.stride[0] == 0 && n <= gathered_ && (next_ - gathered_at_) % axes_.n[1] == 0;
+}
+
 const void* Reader::read(int64_t n) {
   if (mode_ == kRepeat) return wide_.bytes;
   const unsigned char* block = view_.as<unsigned char>();
@@ -148,9 +152,14 @@ const void* Reader::read(int64_t n) {
     block += next_ * item_;
   } else if (axes_.inner_stride() == 1 && next_ % axes_.inner_length() + n <= axes_.inner_length()) {
     block += axes_.offset_of(next_) * item_;  // within one contiguous row
+  } else if (recurs(n)) {
+    next_ += n;
+    return widen_ == nullptr ? stored_.bytes : wide_.bytes;
   } else {
     gather_elements(view_, axes_, next_, n, stored_.bytes);
     block = stored_.bytes;
+    gathered_ = n;
+    gathered_at_ = next_;
   }
   next_ += n;
   if (widen_ == nullptr) return block;
@@ -158,15 +167,28 @@ const void* Reader::read(int64_t n) {
   return wide_.bytes;
 }
 
-Writer::Writer(const View& view, int64_t begin, bool narrowed)
+bool is_streamed(const View& dst) {
+  // More than a core's share of the last cache, with room for the operands. What the system says of that cache is of no
+  // use: a virtual machine may report the host's.
+  constexpr int64_t kLarge = int64_t{8} << 20;
+  return kernels().stream != nullptr && dst.contiguous && dst.size * item_size(dst.dtype) >= kLarge;
+}
+
+Writer::Writer(const View& view, int64_t begin, bool narrowed, bool streamed)
     : next_(bytes_at(view, begin)),
       item_(item_size(view.dtype)),
+      streamed_(streamed),
       narrow_(narrowed ? kernels().narrow[static_cast<int>(view.dtype)] : nullptr) {}
 
-void* Writer::space() { return narrow_ == nullptr ? next_ : wide_.bytes; }
+Writer::~Writer() {
+  if (streamed_) kernels().stream_end();
+}
+
+void* Writer::space() { return direct() ? next_ : wide_.bytes; }
 
 void Writer::commit(int64_t n) {
-  if (narrow_ != nullptr) narrow_(wide_.bytes, next_, n);
+  if (narrow_ != nullptr) narrow_(wide_.bytes, streamed_ ? stored_.bytes : next_, n);
+  if (streamed_) kernels().stream(narrow_ != nullptr ? stored_.bytes : wide_.bytes, next_, n * item_);
   next_ += n * item_;
 }
 

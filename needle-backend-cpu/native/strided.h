@@ -51,25 +51,37 @@ class Reader {
 
   const View& view_;
   void (*widen_)(const void*, void*, int64_t);
+  // Whether what was gathered last is what the next n elements are: one row again and again, as of a bias.
+  bool recurs(int64_t n) const;
+
   int64_t item_, next_;
   Mode mode_;
   Axes axes_;
+  int64_t gathered_ = 0, gathered_at_ = 0;
   Scratch stored_, wide_;
 };
+
+// Whether a result is so large that the caches cannot hold it for whoever reads it: then it is written past them.
+bool is_streamed(const View& dst);
 
 // The other direction, for contiguous results: hands out space for n elements of the compute type and stores them.
 class Writer {
  public:
-  Writer(const View& view, int64_t begin, bool narrowed = true);
-  bool direct() const { return narrow_ == nullptr; }
+  Writer(const View& view, int64_t begin, bool narrowed = true, bool streamed = false);
+  ~Writer();
+  bool direct() const { return narrow_ == nullptr && !streamed_; }
+  int64_t block() const { return streamed_ ? kStreamed : kBlock; }  // elements that may be asked for at a time
   void* space();
   void commit(int64_t n);
 
  private:
+  static constexpr int64_t kStreamed = 512;  // few enough that reads and writes of memory go on side by side
+
   unsigned char* next_;
   int64_t item_;
+  bool streamed_;
   void (*narrow_)(const void*, void*, int64_t);
-  Scratch wide_;
+  Scratch wide_, stored_;
 };
 
 inline bool is_stored_as_computed(DType dtype) { return kernels().widen[static_cast<int>(dtype)] == nullptr; }

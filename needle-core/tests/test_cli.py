@@ -10,7 +10,7 @@ import pytest
 from site_folder import Site
 
 import needle
-from needle import cli, doctor
+from needle import cli, doctor, entries
 from needle.backend import Backend
 from needle.dispatch import COMPOSED
 
@@ -31,7 +31,7 @@ def run(args):
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other package adds commands."""
-    monkeypatch.setattr(cli, "entry_points", lambda group: ())
+    monkeypatch.setattr(entries, "find", lambda group: ([], []))
 
 
 def test_the_script_is_installed() -> None:
@@ -62,7 +62,8 @@ def test_doctor_tells_versions_environment_and_primitives(
     monkeypatch.setenv("NEEDLE_EXAMPLE", "some value")
     assert cli.main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {"python", "platform", "packages", "environment", "default", "plugins", "devices"} == set(report)
+    parts = {"python", "platform", "packages", "environment", "default", "damaged", "plugins", "devices"}
+    assert parts == set(report)
     assert report["packages"]["needle-core"] == needle.__version__
     assert "numpy" in report["packages"]
     assert report["environment"]["NEEDLE_EXAMPLE"] == "some value"
@@ -86,6 +87,7 @@ def test_doctor_tells_which_way_an_op_runs(site: Site) -> None:
     plugin = """
         from needle.backend import Backend, BackendInfo, Probe, hookimpl
         from needle.dtype import bool_, float32, int32
+        from needle.kinds import Unary
         class Bare(Backend):
             dtypes = frozenset([bool_, float32, int32])
             def allocate(self, nbytes): ...
@@ -94,7 +96,11 @@ def test_doctor_tells_which_way_an_op_runs(site: Site) -> None:
             def synchronize(self): ...
             def copy(self, dst, src): ...
             def matmul(self, dst, a, b, transpose_a, transpose_b): ...
-            def memory_stats(self): return {"used": 12345}
+            def memory_stats(self): return {"used": 12345, "system_allocations": 1700}
+            def versions(self): return {"driver": "12.3"}
+            def unary(self, kind, dst, x): ...
+            def supports(self, op, kind, dtypes):
+                return "no such\\nunit" if kind in (Unary.ERF, Unary.ISNAN) and dtypes[1] is float32 else None
             def describe(self): return "bare metal"
         @hookimpl
         def needle_backend_info(): return BackendInfo("bare", priority=-1)
@@ -106,12 +112,16 @@ def test_doctor_tells_which_way_an_op_runs(site: Site) -> None:
     site.install("needle-backend-bare", {"bare.py": plugin}, "[needle.backends]\nbare = bare\n")
     report = json.loads(site.run("from needle.cli import main; main(['doctor', '--json'])"))
     (bare,) = [device for device in report["devices"] if device["device"] == "bare:0"]
-    assert (bare["description"], bare["memory"]) == ("bare metal", {"used": 12345})
-    assert bare["native"] == ["copy", "matmul"]
-    assert bare["host"] == ["cast", "unary", "binary", "where", "reduce"]
+    assert (bare["description"], bare["memory"]) == ("bare metal", {"used": 12345, "system_allocations": 1700})
+    assert bare["versions"] == {"driver": "12.3"}
+    assert bare["native"] == ["copy", "unary", "matmul"]
+    assert bare["host"] == ["cast", "binary", "where", "reduce"]
+    assert bare["declined"] == {"unary erf": "no such unit", "unary isnan": "no such unit"}
     assert {"softmax", "adam_step"} < set(bare["composed"])
     assert report["packages"]["needle-backend-bare"] == "1.0"
-    assert "used 12,345 bytes" in site.run("from needle.cli import main; main(['doctor'])")
+    text = site.run("from needle.cli import main; main(['doctor'])")
+    assert "used 12,345 bytes, system_allocations 1,700\n" in text
+    assert "versions  driver 12.3\n" in text
 
 
 @pytest.mark.parametrize(("command", "file"), [("include-dir", "needle/view.h"), ("cmake-dir", "needle-config.cmake")])
@@ -193,7 +203,7 @@ def test_a_broken_command_is_one_line_and_spares_the_others(site: Site, register
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(isolate: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(doctor, "examine", interrupted)

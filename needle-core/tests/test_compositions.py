@@ -181,7 +181,7 @@ FAILS: list[tuple[Any, type[Exception], str]] = [
      "einsum: the result of 'i->j' takes names of the operands, each once"),
     (lambda: needle.dropout(needle.ones(2), 1.5), ArgumentError, "dropout: a probability is from 0 to 1, not 1.5"),
     (lambda: needle.conv2d(needle.ones(1, 3, 8, 8), needle.ones(3, 3, 4, 8)), ShapeError,
-     "conv: the image has 3 channels, the kernel takes 4: image is (1, 8, 8, 3), kernel is (3, 3, 4, 8)"),
+     "conv2d: x has 3 channels, the weight takes 4: x is (1, 3, 8, 8), weight is (3, 3, 4, 8)"),
     (lambda: needle.conv1d(needle.ones(1, 3), needle.ones(3, 3, 4)), ShapeError,
      "conv1d: takes (N, C, L): x is (1, 3)"),
     (lambda: needle.init.truncated_normal(3, low=5.0, high=6.0), ArgumentError,

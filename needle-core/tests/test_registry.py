@@ -219,8 +219,10 @@ def test_a_backend_that_cannot_be_created(site: Site, device_plugin: Plugin, cre
 def test_a_type_that_the_device_has_not(site: Site, device_plugin: Plugin) -> None:
     site.backend("small", device_plugin("small", create="Small()"))
     site.backend("theirs", device_plugin("theirs"))
+    site.backend("closed", device_plugin("closed", create="1 / 0"))
     text = site.run("""
         import needle
+        needle.ones(1, device="theirs:1")
         x = needle.arange(3, device="small")
         print(x.dtype, (x + 1).sum().dtype, needle.ones(2, device="small").argmax().dtype)
         for make in (lambda: needle.zeros(2, dtype="float64", device="small"), lambda: x.astype("float64"),
@@ -234,5 +236,6 @@ def test_a_type_that_the_device_has_not(site: Site, device_plugin: Plugin) -> No
     assert lines[0] == "int32 int32 int32"
     for line, op in zip(lines[1:], ("empty", "empty", "from_numpy"), strict=True):
         assert line.startswith(f"{op}: small:0 has no float64; it has bool, float32, int32; float64 is on ")
-        assert {"numpy:0", "theirs:0", "theirs:1"} <= set(line.split(" is on ")[1].split(", "))
-        assert "small" not in line.split(" is on ")[1]
+        others = line.split(" is on ")[1].split(", ")
+        assert {"numpy:0", "theirs:1"} <= set(others)  # the reference, and what is in use
+        assert not {"small:0", "theirs:0", "closed:0"} & set(others)

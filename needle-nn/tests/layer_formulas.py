@@ -58,6 +58,14 @@ def _conv2d(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: in
     return np.concatenate(parts, 1)
 
 
+def adaptive_pool(x: Any, size: tuple[int, int]) -> Any:
+    """The mean of each window from floor(i * n / m) to ceil((i + 1) * n / m), on both axes."""
+    (h, w), (m, k) = x.shape[2:], size
+    rows = [slice(i * h // m, -(-(i + 1) * h // m)) for i in range(m)]
+    columns = [slice(j * w // k, -(-(j + 1) * w // k)) for j in range(k)]
+    return np.stack([np.stack([x[:, :, r, c].mean((2, 3)) for c in columns], -1) for r in rows], -2)
+
+
 def pool(x: Any, size: tuple[int, int], stride: tuple[int, int], padding: int, reduce: Any, fill: float) -> Any:
     around = np.pad(x, [(0, 0), (0, 0), (padding, padding), (padding, padding)], constant_values=fill)
     return reduce(sliding_window_view(around, size, (2, 3))[:, :, :: stride[0], :: stride[1]], axis=(-2, -1))

@@ -116,7 +116,17 @@ def test_transforms_see_one_image_each() -> None:
 
 REFUSED = [
     (lambda: data.DataLoader([]), "DataLoader: the dataset is empty"),
-    (lambda: data.DataLoader([1], 0), "DataLoader: batch_size is 0; it must be 1 or more"),
+    (lambda: data.DataLoader([1], 2.5), "DataLoader: batch_size is 2.5; it must be an int, 1 or more"),
+    (lambda: data.DataLoader(5), "DataLoader: a int is no dataset; one has a length and items by number"),
+    (
+        lambda: data.DataLoader(x for x in [1]),
+        "DataLoader: a generator is no dataset; one has a length and items by number",
+    ),
+    (lambda: list(data.DataLoader([("a", 1)])), "batch: field 0 holds str_, not numbers"),
+    (lambda: list(data.DataLoader([(1, None)])), "batch: field 1 holds NoneType, not numbers"),
+    (lambda: data.RandomCrop(-1), "RandomCrop: the padding is at least 0, not -1"),
+    (lambda: data.RandomFlipHorizontal(1.5), "RandomFlipHorizontal: a probability is from 0 to 1, not 1.5"),
+    (lambda: data.DataLoader([1], 0), "DataLoader: batch_size is 0; it must be an int, 1 or more"),
     (
         lambda: data.NDArrayDataset(np.ones(3), np.ones(4)),
         "NDArrayDataset: arrays of one length are needed, not [3, 4]",

@@ -72,6 +72,10 @@ LAYERS: list[tuple[str, Any, Any, Any]] = [
         lambda x, layer: f.pool(x, (3, 2), (3, 2), 0, np.mean, 0),
     ),
     (
+        "adaptive pool, windows of any size", lambda **kw: nn.AdaptiveAvgPool2d((3, 7)), (2, 3, 8, 5),
+        lambda x, layer: f.adaptive_pool(x, (3, 7)),
+    ),
+    (
         "adaptive pool to one", lambda **kw: nn.AdaptiveAvgPool2d(1), (2, 3, 5, 4),
         lambda x, layer: x.mean((2, 3), keepdims=True),
     ),

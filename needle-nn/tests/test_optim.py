@@ -336,3 +336,28 @@ def test_an_optimizer_of_ones_own() -> None:
     np.testing.assert_array_equal(param.numpy(), [-0.5, 0.5])
     with pytest.raises(NotImplementedError, match=r"^Optimizer has no update$"):
         optim.Optimizer([param]).step()
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (lambda: optim.SGD(nn.Linear(2, 2)), "SGD: takes a list of parameters, such as model.parameters(), not a Linear"),
+    (lambda: optim.Adam(needle.ones(2)), "Adam: takes a list of parameters, such as model.parameters(), not a Tensor"),
+    (lambda: optim.SGD([{"params": needle.ones(2)}]),
+     "SGD: takes a list of parameters, such as model.parameters(), not a Tensor"),
+    (lambda: optim.SGD([1, 2]), "SGD: parameter 0 is no Tensor but a int"),
+    (lambda: optim.SGD([needle.ones(2, requires_grad=True) * 2]),
+     "SGD: parameter 0 was computed; pass leaves, or its .detach()"),
+    (lambda: optim.SGD([{"lr": 1.0}]), "SGD: a group has 'params', this one only lr"),
+    (lambda: optim.SGD([needle.ones(2)], lr=-1), "SGD: lr is at least 0, not -1"),
+    (lambda: optim.SGD([needle.ones(2)], momentum=1.0), "SGD: momentum is at least 0 and below 1, not 1.0"),
+    (lambda: optim.AdamW([needle.ones(2)], beta2=1.5), "AdamW: beta2 is at least 0 and below 1, not 1.5"),
+    (lambda: optim.RMSProp([needle.ones(2)], eps=float("nan")), "RMSProp: eps is at least 0, not nan"),
+    (lambda: optim.Lion([{"params": [needle.ones(2)], "weight_decay": -0.1}]),
+     "Lion: weight_decay is at least 0, not -0.1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "text"), REFUSED, ids=[row[1][:40] for row in REFUSED])
+def test_what_is_refused(call: Any, text: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        call()
+    assert str(caught.value) == text

@@ -65,3 +65,18 @@ def test_attention_is_counted() -> None:
     table = nn.summary(nn.AttentionLayer(6, 2, 4), (3, 5, 6))
     projections, products = 4 * 15 * 6 * 8, 2 * 3 * 2 * 5 * 5 * 4
     assert table.macs == projections + products
+
+
+def test_modules_in_containers_stand_under_the_module_that_holds_them() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.first = nn.Linear(3, 3)
+            self.blocks = [nn.Residual(nn.Linear(3, 3)), nn.Linear(3, 2)]
+            self.named = {"a": (nn.ReLU(),)}
+
+        def forward(self, x: needle.Tensor) -> needle.Tensor:
+            return self.named["a"][0](self.blocks[1](self.blocks[0](self.first(x))))
+
+    names = [row.name for row in nn.summary(Net(), (1, 3)).rows]
+    expected = ["Net", "  first: Linear", "  blocks.0: Residual", "    fn: Linear", "  blocks.1: Linear"]
+    assert names == [*expected, "  named.a.0: ReLU"]

@@ -8,7 +8,7 @@ import pytest
 
 import needle
 from needle import data
-from needle.errors import DataError
+from needle.errors import DataError, IndexRangeError
 
 TRAIN = " the cat sat \n on the mat \n\n the cat ran \n"
 TEST = "the dog sat\n"
@@ -47,6 +47,9 @@ def test_batchify_and_get_batch(device: needle.Device) -> None:
     assert (x.shape, x.dtype, x.device, y.shape) == ((2, 4), "float32", device, (8,))
     assert x.numpy().tolist() == [[1, 6, 11, 16], [2, 7, 12, 17]]
     assert y.numpy().tolist() == [2, 7, 12, 17, 3, 8, 13, 18]
+    for row in (-1, len(batches) - 1, len(batches)):
+        with pytest.raises(IndexRangeError, match=rf"^get_batch: nothing to predict from row {row} on: there are "):
+            data.get_batch(batches, row, 2)
     x, y = data.get_batch(batches, 3, 9, device=device, dtype="int32")
     assert (x.shape, y.shape, y.dtype) == ((1, 4), (4,), "int32")
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from needle.backend import View
 from needle.device import Device
-from needle.dispatch import dispatcher
+from needle.dispatch import dispatcher, observe, observers
 from needle.dtype import DType, as_dtype, bfloat16, float32_from_bfloat16
 from needle.ndarray import NDArray, from_bits, from_numpy
 from needle.reference import NumpyBackend
@@ -29,6 +30,9 @@ class Operand:
     dtype: DType
     layout: str = "compact"
     written: bool = False
+
+    def __post_init__(self) -> None:
+        self.dtype = as_dtype(self.dtype)
 
 
 Arguments: TypeAlias = list[Any]  # in the order of the backend's method: operands, lists of them, plain values
@@ -75,10 +79,15 @@ class KernelTrial:
 
     def check(self) -> None:
         """Assert for each call that results are right, and that no other element was written."""
+        called = False
         for args in self.kernel.calls(self):
-            self._check_call(args, self._expected(args), _described(args))
+            self.check_call(args)
+            called = True
+        assert called, f"{self} has no call, so that nothing was tried"
 
-    def _check_call(self, args: Arguments, expected: dict[int, Any], about: str) -> None:
+    def check_call(self, args: Arguments) -> None:
+        """The same of one call."""
+        expected, about = self._expected(args), _described(args)
         placed = {id(x): _Placed(x, self.device) for x in operands(args)}
         self._run([mapped(arg, lambda x: placed[id(x)].view) for arg in args])
         for x in operands(args):
@@ -86,13 +95,29 @@ class KernelTrial:
             if x.written:
                 self._compare(x, placed[id(x)].elements(), expected[id(x)], about)
 
-    def _run(self, args: Arguments) -> None:
-        """Call the backend's method itself if it takes operands of these layouts, else through dispatch."""
+    def placed_calls(self) -> list[Callable[[], None]]:
+        """Each call with its operands on the device, to be run as often as one likes."""
+        return [self._placed_call(args) for args in self.kernel.calls(self)]
+
+    def _placed_call(self, args: Arguments) -> Callable[[], None]:
+        views = {id(x): _Placed(x, self.device).view for x in operands(args)}
+        plan, ready = self._planned([mapped(arg, lambda x: views[id(x)]) for arg in args])
+        return partial(plan, *ready)
+
+    def _planned(self, args: Arguments) -> tuple[Callable[..., None], Arguments]:
+        """The backend's method itself if it takes operands of these layouts, else what dispatch would run."""
         door = dispatcher(self.device)
         _, plan = door.route(self.kernel.op, tuple(args))
         if plan == getattr(door.backend, self.kernel.op):
             args = [mapped(arg, lambda v: View(v.buffer, v.layout, v.dtype)) for arg in args]
-        plan(*args)
+        return plan, args
+
+    def _run(self, args: Arguments) -> None:
+        plan, ready = self._planned(args)
+        if observers:
+            observe(dispatcher(self.device), self.kernel.op, tuple(ready), plan)
+        else:
+            plan(*ready)
 
     def _expected(self, args: Arguments) -> dict[int, Any]:
         """What the reference makes of the operands, in float64 unless the kernel is exact."""
@@ -119,7 +144,7 @@ class KernelTrial:
         first = next(iter(self.kernel.calls(self)), [])
         return "\n".join([
             f"# kernel {self} on {self.device}, seed {self.seed}; its first call:",
-            *(f"#   {line}" for line in _lines(first)),
+            *(f"#   {line}" for line in described(first)),
             "from needle_conformance.kernels import trial",
             f"t = trial({self.kernel.name!r}, '{self.device}', '{self.dtype}', {self.layout!r})",
             "for args in t.kernel.calls(t):",
@@ -181,7 +206,8 @@ def _described(args: Arguments) -> str:
     return f"({', '.join([*plain, *shapes])}): "
 
 
-def _lines(args: Arguments) -> list[str]:
+def described(args: Arguments) -> list[str]:
+    """A line for each view: its role, dtype, shape, strides and offset."""
     lines = []
     for x in operands(args):
         _, view = stored(x.values, x.layout, x.dtype)

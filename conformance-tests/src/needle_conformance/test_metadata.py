@@ -17,7 +17,8 @@ from needle_conformance.progress import Progress
 _KINDS: dict[str, Any] = {"unary": Unary, "binary": Binary, "binary_scalar": Binary, "reduce": Reduce, "random": Random,
                           "pool2d": Pool, "pool2d_grad": Pool}  # fmt: skip
 _NOT_OPS = {"allocate", "upload", "download", "synchronize", "sequence", "set_matmul_precision", "copy_from",
-            "host_view", "memory_stats", "describe", "implements", "supports"}  # fmt: skip
+            "host_view", "memory_stats", "describe", "implements", "supports",
+            "versions"}  # fmt: skip
 PRIMITIVES = [
     name for name, member in vars(Backend).items()
     if inspect.isfunction(member) and not name.startswith("_") and name not in _NOT_OPS
@@ -105,6 +106,11 @@ def test_describe(device: Device) -> None:
 def test_memory_stats(device: Device) -> None:
     stats = backend_of(device).memory_stats()
     assert all(isinstance(name, str) and isinstance(n, int) and n >= 0 for name, n in stats.items()), stats
+
+
+def test_versions(device: Device) -> None:
+    versions = backend_of(device).versions()
+    assert all(isinstance(name, str) and isinstance(text, str) for name, text in versions.items()), versions
 
 
 def test_profile(device: Device, progress: Progress, whole: bool) -> None:

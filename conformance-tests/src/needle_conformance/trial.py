@@ -10,8 +10,8 @@ import numpy as np
 from needle.device import Device
 from needle.dispatch import dispatcher
 from needle.dtype import DType, as_dtype
+from needle.registry import BUILT_IN, registry
 from needle.registry import device as as_device
-from needle.registry import registry
 from needle.tensor import Tensor
 from needle.testing import arrange, assert_close, rounded
 from needle_conformance.case import BASE, Case, Options
@@ -95,11 +95,15 @@ class Trial:
         """Assert that values, shapes and dtypes are what the row says."""
         values = self.values()
         for options in self.case.options:
-            found = outputs(self.case.function(*self.tensors(values), **options))
-            wanted = self.expected(values, options)
-            assert len(found) == len(wanted), f"{len(found)} results, expected {len(wanted)}"
-            for actual, expected in zip(found, wanted, strict=True):
-                self._compare(actual, expected, f"{dict(options)}: " if options else "")
+            self.check_call(values, options)
+
+    def check_call(self, values: list[Any], options: Options) -> None:
+        """The same of one call, with these operands and keyword arguments."""
+        found = outputs(self.case.function(*self.tensors(values), **options))
+        wanted = self.expected(values, options)
+        assert len(found) == len(wanted), f"{len(found)} results, expected {len(wanted)}"
+        for actual, expected in zip(found, wanted, strict=True):
+            self._compare(actual, expected, f"{dict(options)}: " if options else "")
 
     def _compare(self, actual: Tensor, expected: Any, about: str) -> None:
         assert actual.dtype == self.result_dtype, f"{about}dtype is {actual.dtype}, expected {self.result_dtype}"
@@ -113,13 +117,9 @@ class Trial:
 
     def script(self) -> str:
         """Python that runs the trial again."""
-        values = self.values()
-        lines = [f"# {self} on {self.device}, seed {self.seed}:"]
-        for i, (v, x) in enumerate(zip(values, self.tensors(values, "numpy"), strict=True)):
-            strides, offset = x.array.strides, x.array.offset
-            lines.append(f"# operand {i}: {self.dtype_of(i)} {v.shape}, strides {strides}, offset {offset}")
         return "\n".join([
-            *lines,
+            f"# {self} on {self.device}, seed {self.seed}:",
+            *self.described(self.values()),
             "from needle_conformance.cases import trial",
             f"t = trial({self.case.name!r}, '{self.device}', '{self.dtype}', {self.layout!r})",
             "values = t.values()",
@@ -127,6 +127,14 @@ class Trial:
             "    print(options, t.case.function(*t.tensors(values), **options), t.expected(values, options))",
             "t.check()",
         ])  # fmt: skip
+
+    def described(self, values: list[Any]) -> list[str]:
+        """A comment for each operand: its dtype, shape, strides and offset."""
+        lines = []
+        for i, (v, x) in enumerate(zip(values, self.tensors(values, BUILT_IN), strict=True)):
+            strides, offset = x.array.strides, x.array.offset
+            lines.append(f"# operand {i}: {self.dtype_of(i)} {np.shape(v)}, strides {strides}, offset {offset}")
+        return lines
 
 
 def outputs(result: Any) -> list[Any]:

@@ -7,7 +7,6 @@
 
 #include "launch.h"
 #include "simd/gemm_micro.h"
-#include "simd/windows.h"
 #include "workspace.h"
 
 NEEDLE_BEGIN
@@ -15,7 +14,6 @@ namespace {
 
 constexpr int64_t kDepth = 256;             // k of a block: a strip of a stays in the first-level cache
 constexpr int64_t kWidth = 512;             // n of a block: 512 KiB of floats, for the second level
-constexpr int64_t kHeight = 1024;           // rows of windows: their pixels and results stay in the second level
 constexpr int64_t kParallelWork = 1 << 18;  // multiplications that are worth a second thread
 constexpr int64_t kGemvBlock = 4;           // rows of the matrix that a product with a vector takes at once
 
@@ -112,8 +110,7 @@ template <class T> struct Product {
       const int64_t top = g.m * r / row_cuts, bottom = g.m * (r + 1) / row_cuts;
       const int64_t left = panels * q / column_cuts * kPanel;
       const int64_t right = least(panels * (q + 1) / column_cuts * kPanel, g.n);
-      const int64_t height = g.windows != nullptr && !g.transpose_a ? kHeight : bottom - top;
-      for (int64_t i = top; i < bottom; i += height) rectangle(i, least(i + height, bottom), left, right);
+      rectangle(top, bottom, left, right);
     });
   }
 
@@ -146,16 +143,10 @@ template <class T> struct Product {
     for (int64_t strip = 0; strip < strips; ++strip) {
       const int64_t i = top + rows * strip / strips;
       const int height = static_cast<int>(top + rows * (strip + 1) / strips - i);
-      const bool stored = g.transpose_a && g.windows == nullptr;  // as the tile reads it
+      const bool stored = g.transpose_a;  // as the tile reads it
       const T* left = stored ? a + p * g.lda + i : strip_space;
       const int64_t step = stored ? g.lda : height;
-      if (g.windows != nullptr) {
-        const WindowPacker<T> packer{*g.windows};
-        g.transpose_a ? packer.columns(i, height, p, depth, strip_space)
-                      : packer.rows(i, height, p, depth, strip_space);
-      } else if (!stored) {
-        pack_a(i, height, p, depth, strip_space);
-      }
+      if (!stored) pack_a(i, height, p, depth, strip_space);
       for (int64_t first = 0; first < columns; first += kPanel) {
         const int64_t count = least(kPanel, columns - first);
         const T* bias = last && g.bias != nullptr ? static_cast<const T*>(g.bias) + j + first : nullptr;
@@ -238,7 +229,7 @@ template <class T> struct Product {
 
 template <class T> void gemm(const Gemm& g) {
   const Product<T> product{g};
-  if (g.windows == nullptr && !g.accumulate && (g.m == 1 || g.n == 1)) return product.vector_product();
+  if (!g.accumulate && (g.m == 1 || g.n == 1)) return product.vector_product();
   product.tiled();
 }
 

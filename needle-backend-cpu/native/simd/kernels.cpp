@@ -11,10 +11,12 @@ void fill_kernels(Kernels& table) {
   fill_rows(table);
   fill_gemm(table);
   fill_conv(table);
+  fill_depthwise(table);
   fill_norm(table);
   fill_optim(table);
   fill_pool(table);
   fill_random(table);
+  fill_stream(table);
 }
 
 NEEDLE_END

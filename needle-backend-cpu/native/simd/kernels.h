@@ -46,8 +46,8 @@ struct ReduceLoops {
   void (*columns)(const void* x, int64_t stride, int64_t n, int64_t columns, void* out);
 };
 
-// A matrix that is never stored: row i holds what a window sees at the i-th place of a batch of images (batch, height,
-// width, channels), `depth` channels of taps_y x taps_x pixels, zeros where the window reaches over the border.
+// Windows over a batch of images (batch, height, width, channels), for pooling and what is done channel by channel:
+// each place sees `depth` channels of taps_y x taps_x pixels, of which some may lie outside.
 struct Windows {
   const void* image;                     // at the first channel that is seen
   int64_t height, width, channels;       // of an image; its pixels lie `channels` elements apart
@@ -55,6 +55,52 @@ struct Windows {
   int64_t rows, columns;                 // places in an image
   int64_t step_y, step_x;                // pixels from one place to the next
   const int64_t *offsets_y, *offsets_x;  // of each tap, in pixels
+};
+
+// Some of what a window sees, side by side in memory, and the rows of a kernel that it meets there.
+struct Run {
+  int64_t y, x;    // its pixel, counted from the place's
+  int64_t offset;  // the same in elements
+  int64_t kernel;  // elements of the kernel before its first row
+};
+
+// A matrix that is never stored: each place of a batch of images is a row, which holds the runs that a window sees
+// there, zeros where a run lies outside.
+struct Patches {
+  const void* image;
+  int64_t height, width;                      // of an image, in pixels
+  int64_t image_step, line_step, pixel_step;  // in elements
+  int64_t batch, rows, columns;               // places
+  int64_t step_y, step_x;                     // pixels from one place to the next
+  const Run* runs;
+  int64_t run_count, length;  // elements of a run
+  int64_t run_pixels;         // side by side, of which some may lie outside
+  int64_t pixel_length;       // elements of each
+  bool by_place;              // the same place of many images is taken together, not neighbouring places of one
+};
+
+// A kernel has a row of n elements for each element of a run; rows lie `step` elements apart. A transposed one has its
+// columns there, `step` elements apart.
+struct KernelMatrix {
+  void* data;
+  int64_t n, step;
+  bool transposed;
+};
+
+// result[place] = row of the place * kernel.
+struct PatchProduct {
+  Patches patches;
+  KernelMatrix kernel;
+  void* result;
+  int64_t image_step, line_step, place_step;  // of the result, in elements
+};
+
+// kernel = the matrix, transposed, times g, whose rows lie g_step elements apart.
+struct PatchGrad {
+  Patches patches;
+  const void* g;
+  int64_t g_step;
+  KernelMatrix kernel;
 };
 
 // Products of matrices, row-major with leading dimensions; a flag says that the operand is stored transposed.
@@ -65,10 +111,9 @@ struct Gemm {
   bool transpose_a, transpose_b;
   void* c;
   int64_t ldc;
-  const void* bias;                  // n elements added to each row, or null
-  bool relu;                         // then negative results become 0
-  bool accumulate = false;           // added to what c holds
-  const Windows* windows = nullptr;  // takes the place of a and lda
+  const void* bias;         // n elements added to each row, or null
+  bool relu;                // then negative results become 0
+  bool accumulate = false;  // added to what c holds
 };
 
 struct SgdStep {
@@ -95,6 +140,11 @@ struct Kernels {
   void (*convert[kComputeTypes][kComputeTypes])(const void* x, void* out, int64_t n);
   void (*round_to_odd)(const void* x, void* out, int64_t n);  // double to float, so that a second rounding is exact
   void (*to_bool[kComputeTypes])(const void* x, void* out, int64_t n);
+  // To dst, past the caches: what is written is not read first and displaces nothing. Null where there is no such
+  // store. The next thread may read it after `stream_end`.
+  void (*stream)(const void* src, void* dst, int64_t nbytes);
+  void (*stream_end)();
+
   void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
 
   // Rows of float (0) or double (1), contiguous.
@@ -139,6 +189,8 @@ struct Kernels {
   void (*pool_mean_grad[2])(const Windows& windows, const void* g, const void* y, void* dx, int64_t begin, int64_t end);
 
   void (*gemm[kComputeTypes])(const Gemm& problem);
+  void (*convolve[2])(const PatchProduct& problem);  // float or double
+  void (*convolve_grad[2])(const PatchGrad& problem);
 
   // Each channel by itself, float or double: out[i] = the sum over the taps of window[i] * w, for the places from
   // `begin` to `end`; the gradient of w, for the taps from `begin` to `end`, sums over all places.
@@ -171,10 +223,12 @@ void fill_reduce(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);
 void fill_conv(Kernels& table);
+void fill_depthwise(Kernels& table);
 void fill_norm(Kernels& table);
 void fill_optim(Kernels& table);
 void fill_pool(Kernels& table);
 void fill_random(Kernels& table);
+void fill_stream(Kernels& table);
 
 // The index of a C++ type among the compute types.
 template <class T> struct ComputeOf;

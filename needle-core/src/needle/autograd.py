@@ -17,19 +17,22 @@ from needle.op import Spec
 Wrap: TypeAlias = Callable[[Any, Parent], Any]
 
 # Where the names of the course's module `needle.autograd` are. The last are of its own face alone.
+_SELECTED = ("Device", "NDArray", "all_devices", "array_api", "cpu", "default_device")
 _COURSE = {
+    **dict.fromkeys(_SELECTED, "needle.backend_selection"),
     **dict.fromkeys(("Op", "TensorOp", "TensorTupleOp"), "needle.course_op"),
     "Tensor": "needle.face",
     "TensorTuple": "needle.course_tensor" if course.ENABLED else "needle.course_op",
 }
 if course.ENABLED:
-    _COURSE |= dict.fromkeys(("LAZY_MODE", "TENSOR_COUNTER", "Value"), "needle.course_autograd")
-    _COURSE |= dict.fromkeys(("compute_gradient_of_variables", "find_topo_sort"), "needle.course_autograd")
+    LAZY_MODE = False  # compute a value when it is asked for, not when it is made
+    TENSOR_COUNTER = 0  # how many Values live
+    _COURSE |= dict.fromkeys(("Value", "compute_gradient_of_variables", "find_topo_sort"), "needle.course_autograd")
     _COURSE |= dict.fromkeys(("topo_sort_dfs", "sum_node_list"), "needle.course_autograd")
 
 
 def __getattr__(name: str) -> Any:
-    """The course's names, looked up each time: its counter changes."""
+    """The course's names, from modules that stand above this one."""
     if name not in _COURSE:
         raise AttributeError(f"module 'needle.autograd' has no attribute '{name}' (or only under NEEDLE_COURSE=1)")
     return getattr(import_module(_COURSE[name]), name)

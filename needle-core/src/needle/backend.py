@@ -33,6 +33,7 @@ from needle.layout import Layout
 from needle.shape import Shape
 
 PROTOCOL = (1, 0)
+BYTES = ("used", "held", "peak", "total", "free")  # the names under which `memory_stats` counts bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
@@ -333,7 +334,12 @@ class Backend(ABC):
         return None
 
     def memory_stats(self) -> dict[str, int]:
-        """Bytes by name, as far as the backend counts them: "used", "held" (used or cached), "peak", "total"."""
+        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "total", "free". Under
+        any other name a plain count, such as how often the system was asked for memory."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """Of what lies below the backend, by name, for `needle doctor`: driver, runtime, compiler, libraries."""
         return {}
 
     def describe(self) -> str:

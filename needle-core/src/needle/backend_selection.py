@@ -58,7 +58,7 @@ def new_data(value: Any, device: Any = None, dtype: Any = None) -> Any:
         moved = value.to(device, dtype) if device is not None or dtype is not None else value
         return data_of(moved)
     if course.NUMPY:
-        return np.array(value, dtype=None if dtype is None else str(dtype))
+        return backend_numpy.array(value, device, dtype)
     if dtype is None or dtype == "float32":
         return _Face(value, device=default_device() if device is None else device)
     return _Face.of(ndarray.from_numpy(np.asarray(value), device, dtype))
@@ -69,7 +69,7 @@ def converted(data: Any, device: Any, dtype: Any) -> Any:
     if (device is None or device == device_of(data)) and (dtype is None or dtype == dtype_of(data)):
         return data
     if course.NUMPY:
-        return np.array(data, dtype=None if dtype is None else str(dtype))
+        return backend_numpy.array(data, device, dtype)
     return _Face.of(data.array.to(device, dtype))
 
 

@@ -5,16 +5,17 @@ The contract of that entry-point group is a function `register(subparsers) -> No
 """
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import needle
-from needle import doctor
+from needle import doctor, entries
 from needle.errors import DeviceError, NeedleError, UnsupportedError
+from needle.plugin import one_line
 from needle.registry import Plugin, registry
 
 GROUP = "needle.commands"  # the entry-point group of subcommands
@@ -26,11 +27,14 @@ _EXAMPLES = """examples:
   needle devices                       what there is to compute on
   needle doctor                        why a device is missing, and what each can do
   needle doctor -v                     the same, with the traceback of a plug-in that failed
+  needle doctor --isolate              the same, each plug-in in a process of its own, where it may crash or hang
   needle train digits --device cpu     train a network (from the package needle-nn)
 
 environment:
   NEEDLE_DEVICE=cuda:1     the default device, otherwise the ready one of highest priority
   NEEDLE_DISABLE=cuda,cpu  plug-ins that are not to be loaded
+  NEEDLE_PROBE=isolated    probe each plug-in in a process of its own, so that one that crashes is told of
+  NEEDLE_PROBE_SECONDS=30  how long a plug-in may take to tell its devices
   NEEDLE_SYNC=1            wait after each op, so that a failure is raised where it happened
   NEEDLE_VALIDATE=1        compare every native op with the reference, and stop where they differ
   NEEDLE_COURSE=1          the habits of CMU 10-714's Needle, for homework code and its tests
@@ -85,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "devices", "list the devices", _DEVICES, _devices)
     checkup = _add(commands, "doctor", "examine the installation", _DOCTOR, _doctor)
     checkup.add_argument("--json", action="store_true", help="print one JSON object, for programs and bug reports")
+    checkup.add_argument("--isolate", action="store_true", help="ask each plug-in and device in a process of its own")
     checkup.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
     _add(commands, "include-dir", "print where the C++ headers are", _INCLUDE_DIR, _include_dir)
     _add(commands, "cmake-dir", "print where the CMake package is", _CMAKE_DIR, _cmake_dir)
@@ -104,23 +109,16 @@ def _add(
 
 def _add_others(commands: Subparsers) -> None:
     """The subcommands of other packages; one that fails is told of and left out."""
-    for entry in entry_points(group=GROUP):
+    for entry in entries.find(GROUP)[0]:
         try:
             entry.load()(commands)
         except (Exception, SystemExit) as error:
-            print(f"needle: the command '{entry.name}' {_of(entry)}is broken: {_one_line(error)}", file=sys.stderr)
+            of = entries.source(entry.dist)
+            print(f"needle: the command '{entry.name}' of {of} is broken: {one_line(error)}", file=sys.stderr)
     for name, package in ELSEWHERE.items():
         if name not in commands.choices:
             parser = commands.add_parser(name, help=f"(in {package}, which is not installed)", add_help=False)
             parser.set_defaults(run=_elsewhere)
-
-
-def _of(entry: EntryPoint) -> str:
-    return f"of {entry.dist.name} {entry.dist.version} " if entry.dist else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _usage(parser: argparse.ArgumentParser) -> int:
@@ -155,9 +153,23 @@ def _rows(plugin: Plugin, default: str) -> list[tuple[str, ...]]:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    report = doctor.examine()
+    with _output_kept():
+        report = doctor.examine(isolate=args.isolate)
     print(doctor.as_json(report) if args.json else doctor.as_text(report, tracebacks=args.verbose))
     return 0
+
+
+@contextlib.contextmanager
+def _output_kept() -> Iterator[None]:
+    """What native code of a plug-in writes meanwhile goes to the standard error, lest it mix with the report."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _include_dir(args: argparse.Namespace) -> int:

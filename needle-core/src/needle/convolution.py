@@ -5,6 +5,7 @@ The order of axes is one of indices, not of memory: an image stored with channel
 
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, Self, TypeAlias
 
 from needle import dispatch
@@ -34,10 +35,14 @@ class Window:
 
 def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
     """`2` means `(2, 2)`."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or min(both) < least:
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or not all(_counts(n, least) for n in both):
         raise ShapeError(f"{name} is one int or two, at least {least}, not {value!r}")
-    return both[0], both[1]
+    return int(both[0]), int(both[1])
+
+
+def _counts(n: Any, least: int) -> bool:
+    return isinstance(n, Integral) and int(n) >= least
 
 
 class Convolutions(Views):

@@ -27,7 +27,7 @@ from typing import Final
 from needle.errors import BackendError
 
 ENABLED: Final = os.environ.get("NEEDLE_COURSE", "") not in ("", "0")
-BACKEND: Final = os.environ.get("NEEDLE_BACKEND", "nd") if ENABLED else "nd"
+BACKEND: Final = (os.environ.get("NEEDLE_BACKEND") or "nd") if ENABLED else "nd"
 
 if BACKEND not in ("np", "nd"):
     raise BackendError(f"NEEDLE_BACKEND is {BACKEND!r}; it is np or nd")

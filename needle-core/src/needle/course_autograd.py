@@ -7,12 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from needle import course
+from needle import autograd, course
 from needle.course_op import Op
 from needle.graph import is_grad_enabled
-
-LAZY_MODE = False  # compute a value when it is asked for, not when it is made
-TENSOR_COUNTER = 0  # how many Values live
 
 
 class Value:
@@ -28,16 +25,14 @@ class Value:
     def _init(
         self, op: Op | None, inputs: Sequence[Any], *, cached_data: Any = None, requires_grad: bool | None = None
     ) -> None:
-        global TENSOR_COUNTER
-        TENSOR_COUNTER += 1
+        autograd.TENSOR_COUNTER += 1
         self.op, self.inputs, self.num_outputs = op, inputs, 1
         self.cached_data, self.grad = cached_data, None
         self.requires_grad = any(x.requires_grad for x in inputs) if requires_grad is None else requires_grad
 
     def __del__(self) -> None:
-        global TENSOR_COUNTER
         if hasattr(self, "op"):  # else the constructor raised
-            TENSOR_COUNTER -= 1
+            autograd.TENSOR_COUNTER -= 1
 
     @classmethod
     def make_const(cls, data: Any, *, requires_grad: bool = False) -> Self:
@@ -51,7 +46,7 @@ class Value:
         """The value of an op; a detached constant if nothing wants a gradient."""
         value = cls.__new__(cls)
         value._init(op, list(inputs))
-        if LAZY_MODE:
+        if autograd.LAZY_MODE:
             return value
         if not (value.requires_grad and is_grad_enabled()):
             return cls.make_const(value.realize_cached_data())

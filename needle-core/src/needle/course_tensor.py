@@ -16,7 +16,7 @@ from needle.course_op import Adapted, Custom, Op, TensorTupleOp
 from needle.course_ops import elementwise, movement, reduction, tuples
 from needle.course_ops.products import MatMul
 from needle.dtype import as_dtype, promote
-from needle.errors import DTypeError
+from needle.errors import DTypeError, GraphError
 from needle.graph import is_grad_enabled
 from needle.kinds import Binary, Unary
 from needle.ndarray import as_operand
@@ -129,6 +129,11 @@ class Tensor(tensor.Tensor, Value):
     def detach(self) -> "Tensor":
         """The same memory without a graph."""
         return Tensor.make_const(self.realize_cached_data())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.op is not None:
+            raise GraphError("copy: this tensor was computed and has a graph; copy or pickle its .detach()")
+        return _leaf, (type(self), self.realize_cached_data(), self.requires_grad), self._beside()
 
     def numpy(self) -> Any:
         """A NumPy array with a copy of the elements."""
@@ -293,6 +298,13 @@ class TensorTuple(Value):
 
     def apply_tuple(self, op: Op, args: Sequence[Any]) -> "TensorTuple":
         return TensorTuple.make_from_op(op, args)
+
+
+def _leaf(kind: type[Tensor], data: Any, requires_grad: bool) -> Tensor:
+    """A Tensor copied or unpickled."""
+    value = kind.__new__(kind)
+    value._init(None, [], cached_data=data, requires_grad=requires_grad)
+    return value
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from needle import tracing
 from needle.backend import Backend, View, map_views, views_in
 from needle.device import Device
-from needle.dtype import DType, int32, int64
+from needle.dtype import INDEX, DType, int32, int64
 from needle.errors import ArgumentError, DTypeError
 from needle.fallback import Path, note, record
 from needle.host import run_on_host
@@ -33,6 +33,15 @@ WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), 
 _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
 _ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
+
+# Primitives whose operands are of one type, but for the index that some have, by its position.
+_ONE_TYPE = frozenset({
+    "copy", "matmul", "linear", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+    "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
+    "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax", "log_softmax_grad", "gather",
+    "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+})  # fmt: skip
+_INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 
 COMPOSED: dict[str, Plan] = {}  # filled by `composed.py`
 
@@ -92,6 +101,7 @@ class Dispatcher:
 
     def plan(self, op: str, args: tuple[Any, ...]) -> Plan:
         """How to run `op` on operands like these."""
+        _check_types(op, args)
         return self.route(op, args)[1]
 
     def route(self, op: str, args: tuple[Any, ...]) -> tuple[Path, Plan]:
@@ -173,11 +183,20 @@ class Dispatcher:
     def check_dtype(self, dtype: DType, op: str) -> None:
         """Raise DTypeError where the device cannot hold elements of this type."""
         if dtype not in self.backend.dtypes:
-            others = [str(d) for d in registry.devices() if dtype in dispatcher(d).backend.dtypes]
             raise DTypeError(
                 f"{op}: {self.device} has no {dtype}; it has {', '.join(sorted(self.backend.dtypes))}; "
-                f"{dtype} is on {', '.join(others) or 'no device here'}"
+                f"{dtype} is on {', '.join(_holders(dtype))}"
             )
+
+
+def _check_types(op: str, args: tuple[Any, ...]) -> None:
+    """Raise DTypeError for operands that a kernel would misread: all are of one type, and an index of its own."""
+    at = _INDEX.get(op)
+    if at is not None and args[at].dtype not in INDEX:
+        raise DTypeError(f"{op}: an index is int32 or int64, not {args[at].dtype}; convert it with .astype('int32')")
+    found = dict.fromkeys(_dtypes(tuple(arg for i, arg in enumerate(args) if i != at)))
+    if len(found) > 1 and op in _ONE_TYPE:
+        raise DTypeError(f"{op}: operands are {' and '.join(found)}; convert them to one type with .astype(dtype)")
 
 
 def _written(op: str, args: tuple[Any, ...]) -> list[View]:
@@ -190,6 +209,12 @@ def _dtypes(args: tuple[Any, ...]) -> tuple[DType, ...]:
 
 
 _dispatchers: dict[Device, Dispatcher] = {}
+
+
+def _holders(dtype: DType) -> list[str]:
+    """The devices in use that have a dtype, and the reference: telling of an error opens no hardware."""
+    doors = [dispatcher(Device(BUILT_IN)), *_dispatchers.values()]
+    return sorted({str(door.device) for door in doors if dtype in door.backend.dtypes})
 
 
 _matmul_precision = "highest"

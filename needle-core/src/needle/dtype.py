@@ -124,6 +124,8 @@ def promote_scalar(dtype: DType, category: Category) -> DType:
     return DEFAULT_FLOAT
 
 
+INDEX = frozenset({int32, int64})  # the types of an index that kernels take
+
 # Of the Python numbers.
 CATEGORY: dict[type, Category] = {bool: "bool", int: "int", float: "float", LiveInt: "int", LiveFloat: "float"}
 

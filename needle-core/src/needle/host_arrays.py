@@ -7,6 +7,7 @@ from numpy.typing import NDArray as _NDArray
 
 from needle.backend import View
 from needle.dtype import bfloat16, bfloat16_from_float32, float16, float32_from_bfloat16, numpy_dtype
+from needle.errors import DTypeError
 
 Array: TypeAlias = _NDArray[Any]
 
@@ -33,6 +34,12 @@ def write(dst: View, values: Any) -> None:
     if dst.dtype is bfloat16:
         values = bfloat16_from_float32(values)
     np.copyto(elements(dst), values.reshape(() if values.size == 1 else dst.shape), casting="unsafe")
+
+
+def check_numbers(values: Array) -> None:
+    """Raise DTypeError for what NumPy made of text, None, or objects."""
+    if values.dtype.kind in "OSU":
+        raise DTypeError(f"array: takes numbers, not {values.dtype} of shape {values.shape}")
 
 
 def limit(dtype: np.dtype[Any], lowest: bool) -> Any:

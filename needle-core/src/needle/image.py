@@ -4,10 +4,19 @@ Below, channels come last: an image is passed on as a permuted view, and the res
 memory keeps the order that kernels like. Kernels are (height, width, in / groups, out), as everywhere in Needle.
 """
 
+from math import ceil
+
+import numpy as np
+
 from needle.convolution import Pair, Window, pair
 from needle.errors import ShapeError
 from needle.kinds import Pool
+from needle.ndarray import from_numpy
+from needle.shape import Shape
 from needle.tensor import Tensor
+
+_AXES = {3: "(N, C, L)", 4: "(N, C, H, W)"}
+_WEIGHTS = {3: "(K, C / groups, O)", 4: "(KH, KW, C / groups, O)"}
 
 
 def conv2d(
@@ -15,10 +24,9 @@ def conv2d(
     dilation: int | Pair = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, H, W) * weight (KH, KW, C / groups, O) + bias (O,) -> (N, O, OH, OW)."""
-    _check("conv2d", x, 4)
     window = Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
-    y = x.permute(0, 2, 3, 1).conv2d(weight, window)
-    return (y if bias is None else y + bias).permute(0, 3, 1, 2)
+    _check_conv("conv2d", 4, x, weight, bias, window)
+    return _convolved(x, weight, bias, window)
 
 
 def conv1d(
@@ -26,9 +34,15 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, L) * weight (K, C / groups, O) + bias (O,) -> (N, O, OL): conv2d of an image of height 1."""
-    _check("conv1d", x, 3)
-    y = conv2d(x.expand_dims(2), weight.expand_dims(0), bias, (1, stride), (0, padding), (1, dilation), groups)
-    return y.squeeze(2)
+    steps, zeros, gaps = pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation")
+    window = Window((1, steps[1]), (0, zeros[1]), (1, gaps[1]), groups)
+    _check_conv("conv1d", 3, x, weight, bias, window)
+    return _convolved(x.expand_dims(2), weight.expand_dims(0), bias, window).squeeze(2)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+    y = x.permute(0, 2, 3, 1).conv2d(weight, window)
+    return (y if bias is None else y + bias).permute(0, 3, 1, 2)
 
 
 def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Tensor:
@@ -42,30 +56,64 @@ def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = N
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: int | Pair = 1) -> Tensor:
-    """x (N, C, H, W) -> (N, C, OH, OW), the means of equal windows; OH and OW divide H and W."""
-    _check("adaptive_avg_pool2d", x, 4)
+    """x (N, C, H, W) -> (N, C, OH, OW): the means of windows from floor(i * H / OH) to ceil((i + 1) * H / OH)."""
+    _check_rank("adaptive_avg_pool2d", x, 4)
     size = pair(output_size, "output_size")
-    if x.shape[2] % size[0] or x.shape[3] % size[1]:
-        raise ShapeError(
-            f"adaptive_avg_pool2d: {size} does not divide {x.shape[2:]} into equal windows: x is {x.shape}"
-        )
-    return x.mean((2, 3), keepdims=True) if size == (1, 1) else avg_pool2d(x, _ratio(x, size))
+    if size == (1, 1):
+        return x.mean((2, 3), keepdims=True)
+    if not (x.shape[2] % size[0] or x.shape[3] % size[1]):
+        return avg_pool2d(x, (x.shape[2] // size[0], x.shape[3] // size[1]))
+    rows, columns = (_means(x, n, m) for n, m in zip(x.shape[2:], size, strict=True))
+    return ((x @ columns).mT @ rows).mT
 
 
-def _ratio(x: Tensor, size: Pair) -> Pair:
-    return x.shape[2] // size[0], x.shape[3] // size[1]
+def _means(x: Tensor, n: int, m: int) -> Tensor:
+    """The matrix (n, m) whose column i takes the mean of window i of n elements, beside x."""
+    weights = np.zeros((n, m))
+    for i in range(m):
+        window = slice(i * n // m, ceil((i + 1) * n / m))
+        weights[window, i] = 1 / (window.stop - window.start)
+    return x.like(from_numpy(weights, x.array.device, x.dtype if x.dtype.is_float else "float32"))
 
 
 def _pooled(
     kind: Pool, op: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
 ) -> Tensor:
-    _check(op, x, 4)
-    size = pair(kernel_size, "kernel_size")
+    _check_rank(op, x, 4)
+    size, zeros = pair(kernel_size, "kernel_size"), pair(padding, "padding", 0)
+    if any(2 * p > k for p, k in zip(zeros, size, strict=True)):
+        raise ShapeError(f"{op}: a padding of {zeros} is more than half of the window {size}")
+    _check_fits(op, x, size, zeros)
     step = size if stride is None else pair(stride, "stride")
-    return x.permute(0, 2, 3, 1).pool2d(kind, size, step, pair(padding, "padding", 0)).permute(0, 3, 1, 2)
+    return x.permute(0, 2, 3, 1).pool2d(kind, size, step, zeros).permute(0, 3, 1, 2)
 
 
-def _check(op: str, x: Tensor, rank: int) -> None:
+# What does not fit, in the shapes that the caller knows.
+
+
+def _check_conv(op: str, rank: int, x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> None:
+    _check_rank(op, x, rank)
+    if weight.ndim != rank:
+        raise ShapeError(f"{op}: takes a weight {_WEIGHTS[rank]}: weight is {weight.shape}")
+    *size, width, out = weight.shape
+    channels, groups = x.shape[1], window.groups
+    if groups < 1 or channels % groups or out % groups:
+        raise ShapeError(f"{op}: {groups} groups do not divide {channels} channels in and {out} out")
+    if channels != width * groups:
+        takes = f"x has {channels} channels, the weight takes {width * groups}"
+        raise ShapeError(f"{op}: {takes}: x is {x.shape}, weight is {weight.shape}")
+    if bias is not None and bias.shape != (out,):
+        raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias.shape}")
+    gaps = window.dilation[-len(size) :]
+    _check_fits(op, x, tuple(d * (k - 1) + 1 for k, d in zip(size, gaps, strict=True)), window.padding[-len(size) :])
+
+
+def _check_rank(op: str, x: Tensor, rank: int) -> None:
     if x.ndim != rank:
-        axes = "(N, C, H, W)" if rank == 4 else "(N, C, L)"
-        raise ShapeError(f"{op}: takes {axes}: x is {x.shape}")
+        raise ShapeError(f"{op}: takes {_AXES[rank]}: x is {x.shape}")
+
+
+def _check_fits(op: str, x: Tensor, reach: Shape, padding: Shape) -> None:
+    padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
+    if any(k > n for k, n in zip(reach, padded, strict=True)):
+        raise ShapeError(f"{op}: the kernel {reach} is larger than the padded image {padded}: x is {x.shape}")

@@ -192,7 +192,7 @@ def _index_array(array: Any) -> Any:
     values = np.asarray(array, dtype=np.int64 if np.size(array) == 0 else None) if isinstance(array, list) else array
     if not str(values.dtype).startswith(("int", "uint")):
         raise DTypeError(f"index: an index array holds ints or bools, not {values.dtype}")
-    return values
+    return values if isinstance(values, np.ndarray) else values.positions()
 
 
 def _wrapped(array: Any, n: int, axis: int, shape: Shape) -> Any:

@@ -170,12 +170,14 @@ def orthogonal(rows: int, columns: int, gain: float = 1.0, **kwargs: Any) -> Ten
 
 def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
     """U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    _check_fans(fan_in, fan_out)
     bound = gain * sqrt(6 / (fan_in + fan_out))
     return uniform(shape or (fan_in, fan_out), low=-bound, high=bound, **kwargs)
 
 
 def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, shape: Shape | None = None, **kwargs: Any) -> Tensor:
     """N(0, s) with s = gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    _check_fans(fan_in, fan_out)
     return normal(shape or (fan_in, fan_out), std=gain * sqrt(2 / (fan_in + fan_out)), **kwargs)
 
 
@@ -183,6 +185,7 @@ def kaiming_uniform(
     fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
 ) -> Tensor:
     """U(-a, a) with a = sqrt(2) * sqrt(3 / fan_in) (He et al., 2015)."""
+    _check_fans(fan_in, fan_out)
     bound = _relu_gain(nonlinearity) * sqrt(3 / fan_in)
     return uniform(shape or (fan_in, fan_out), low=-bound, high=bound, **kwargs)
 
@@ -191,7 +194,13 @@ def kaiming_normal(
     fan_in: int, fan_out: int, shape: Shape | None = None, nonlinearity: str = "relu", **kwargs: Any
 ) -> Tensor:
     """N(0, s) with s = sqrt(2) / sqrt(fan_in) (He et al., 2015)."""
+    _check_fans(fan_in, fan_out)
     return normal(shape or (fan_in, fan_out), std=_relu_gain(nonlinearity) / sqrt(fan_in), **kwargs)
+
+
+def _check_fans(fan_in: int, fan_out: int) -> None:
+    if fan_in < 1 or fan_out < 1:
+        raise ShapeError(f"init: sizes are at least 1, not {fan_in} in and {fan_out} out")
 
 
 def _relu_gain(nonlinearity: str) -> float:

@@ -114,6 +114,15 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         dispatch.copy(self.device, out, self)
         return out
 
+    def __deepcopy__(self, memo: Any) -> "NDArray":
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_bits, (self.host_bits(), self.dtype, self.device)
+
+    def __copy__(self) -> "NDArray":
+        return self.viewed(self.layout)
+
     def to(self, device: Device | str | None = None, dtype: Any = None) -> "NDArray":
         """On another device, or of another type; itself where nothing changes."""
         target = self.device if device is None else as_device(device)

@@ -42,6 +42,8 @@ def embedding(ids: TensorLike, weight: Tensor) -> Tensor:
     """weight[ids]: ids (...) of any number type, weight (n, d) -> (..., d). Ids out of range raise on the host."""
     index = ids if isinstance(ids, Tensor) else Tensor(ids, device=weight.device)
     index = index if index.dtype.category == "int" else index.astype("int32")
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: takes a weight (n, d): weight is {weight.shape}")
     return weight.gather(index.reshape(-1, 1), 0).reshape(*index.shape, weight.shape[1])
 
 

@@ -7,48 +7,23 @@ name is used or all states are listed. A plug-in that fails is a state with a re
 import contextlib
 import os
 import threading
-import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
 
-from needle import reference
-from needle.backend import GROUP, PROTOCOL, Backend, BackendInfo, ConformanceProfile, Hooks, Probe
+from needle import entries, probing, reference
+from needle.backend import GROUP, Backend, ConformanceProfile, Hooks, Probe
 from needle.device import Device, parse_device
 from needle.errors import BackendError, DeviceError
+from needle.plugin import Plugin as Plugin
+from needle.plugin import State as State
+from needle.plugin import checked_info, checked_probe, compatible, one_line
 
 BUILT_IN = "numpy"  # the reference backend, which needs no installation
-
-
-class State(Enum):
-    READY = "has devices"
-    NO_DEVICE = "the plug-in works, but found no device"
-    IMPORT_FAILED = "the plug-in raised while it was loaded"
-    INCOMPATIBLE = "the plug-in speaks another version of the protocol"
-    CONFLICT = "two distributions claim the same name"
-    DISABLED = "switched off by NEEDLE_DISABLE"
-
-
-@dataclass
-class Plugin:
-    """One name in the registry: where it comes from, its state, and what it said of itself."""
-
-    name: str
-    state: State
-    reason: str = ""
-    source: str = "built in"
-    info: BackendInfo | None = None
-    devices: tuple[str, ...] = ()
-    traceback: str = ""
-    module: Any = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.state.name}" + (f" ({self.reason})" if self.reason else "")
 
 
 class Registry:
@@ -57,6 +32,7 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._found: dict[str, list[EntryPoint]] | None = None
+        self._damaged: list[str] = []
         self._plugins: dict[str, Plugin] = {}
         self._backends: dict[Device, Backend] = {}
         self._manager = pluggy.PluginManager("needle")
@@ -78,6 +54,12 @@ class Registry:
         """Every plug-in with its state, in order of name; one that claims the name of the built-in stands after it."""
         loaded = [plugin for name in self.names() if (plugin := self.plugin(name)) is not None]
         return sorted([*loaded, *self._usurpers()], key=lambda plugin: plugin.name)
+
+    def damaged(self) -> list[str]:
+        """A line for each distribution whose entry points cannot be read."""
+        with self._lock:
+            self._discovered()
+            return self._damaged
 
     def device(self, name: str, index: int = 0) -> Device:
         """The device of that name and index, or a DeviceError that tells what there is."""
@@ -101,7 +83,7 @@ class Registry:
         others = [p for p in self.plugins() if p.name != but]
         ready = [p.name for p in others if p.state is State.READY]
         rest = [str(p).replace("\n", " ") for p in others if p.state is not State.READY]
-        return "; ".join([f"ready: {', '.join(ready)}", *rest])
+        return "; ".join([f"ready: {', '.join(ready)}", *rest, *self.damaged()])
 
     def backend(self, device: Device) -> Backend:
         """The backend of a device, created on first use."""
@@ -120,9 +102,10 @@ class Registry:
     def _create(self, device: Device) -> Backend:
         plugin = self._plugins[device.backend]
         try:
-            backend = self._call(plugin, "needle_create_backend", index=device.index)
+            with probing.output_diverted():
+                backend = self._call(plugin, "needle_create_backend", index=device.index)
         except (Exception, SystemExit) as error:
-            raise BackendError(f"{device}: the backend could not be created: {_one_line(error)}") from error
+            raise BackendError(f"{device}: the backend could not be created: {one_line(error)}") from error
         if not isinstance(backend, Backend):
             raise BackendError(f"{device}: needle_create_backend gave {type(backend).__name__}, not a Backend")
         return backend
@@ -130,58 +113,51 @@ class Registry:
     def _discovered(self) -> dict[str, list[EntryPoint]]:
         if self._found is None:
             self._found = {}
-            seen = set()
-            for entry in entry_points(group=GROUP):
-                claim = (entry.name, entry.value, entry.dist.name if entry.dist else "")
-                if claim not in seen:  # one distribution can stand on the path twice
-                    seen.add(claim)
-                    self._found.setdefault(entry.name, []).append(entry)
+            found, self._damaged = entries.find(GROUP)
+            for entry in found:
+                self._found.setdefault(entry.name, []).append(entry)
         return self._found
 
     def _load(self, name: str) -> Plugin:
-        entries = self._discovered().get(name, [])
-        sources = [_source(entry) for entry in entries]
+        claims = self._discovered().get(name, [])
+        sources = [entries.source(entry.dist) for entry in claims]
         if name in os.environ.get("NEEDLE_DISABLE", "").replace(" ", "").split(","):
             return Plugin(name, State.DISABLED, "NEEDLE_DISABLE names it", ", ".join(sources) or "built in")
         if name == BUILT_IN:
-            return self._admit(Plugin(name, State.READY, module=reference))
-        if len(entries) > 1:
+            return self._admit(Plugin(name, State.READY, module=reference), reference.needle_probe())
+        if len(claims) > 1:
             return Plugin(name, State.CONFLICT, f"{' and '.join(sources)} claim it; uninstall one", ", ".join(sources))
-        plugin = Plugin(name, State.READY, source=sources[0])
-        try:
-            plugin.module = entries[0].load()
-        except (Exception, SystemExit) as error:
-            return _failed(plugin, error)
-        return self._admit(plugin)
+        return self._examined(Plugin(name, State.READY, source=sources[0]), claims[0])
+
+    def _examined(self, plugin: Plugin, claim: EntryPoint) -> Plugin:
+        """The plug-in, imported and asked; first in a process of its own, if so wished."""
+        with probing.output_diverted() as printed:
+            try:
+                probe = _probed_apart(plugin) if probing.isolated() else None
+                if plugin.state is State.READY:
+                    plugin.module = claim.load()
+                    self._admit(plugin, probe)
+            except (Exception, SystemExit) as error:
+                plugin.failed(error)
+        plugin.printed += printed.getvalue()
+        return plugin
 
     def _usurpers(self) -> list[Plugin]:
         """Those that claim the built-in's name: never loaded, for every fallback to the host needs the built-in."""
-        sources = [_source(entry) for entry in self._discovered().get(BUILT_IN, [])]
+        sources = [entries.source(entry.dist) for entry in self._discovered().get(BUILT_IN, [])]
         reason = "the name belongs to needle-core, so this plug-in is left out; uninstall it"
         return [Plugin(BUILT_IN, State.CONFLICT, reason, source) for source in sources]
 
-    def _admit(self, plugin: Plugin) -> Plugin:
-        """Register the module's hooks and ask them; the state that results."""
-        try:
-            self._manager.register(plugin.module, name=plugin.name)
-            plugin.info = self._call(plugin, "needle_backend_info")
-            if not isinstance(plugin.info, BackendInfo):
-                raise BackendError(f"needle_backend_info gave {type(plugin.info).__name__}, not a BackendInfo")
-            if plugin.info.name != plugin.name:
-                raise BackendError(f"its entry point says '{plugin.name}', its info says '{plugin.info.name}'")
-            if not _compatible(plugin.info.protocol):
-                plugin.state = State.INCOMPATIBLE
-                plugin.reason = (
-                    f"it speaks protocol {_version(plugin.info.protocol)}, this needle-core {_version(PROTOCOL)}; "
-                    f"pip install --upgrade needle-core {plugin.source.split(' ')[0]}"
-                )
-                return plugin
-            probe = self._call(plugin, "needle_probe")
-            if not isinstance(probe, Probe):
-                raise BackendError(f"needle_probe gave {type(probe).__name__}, not a Probe")
-        except (Exception, SystemExit) as error:
-            return _failed(plugin, error)
-        plugin.devices, plugin.reason = probe.devices, probe.reason
+    def _admit(self, plugin: Plugin, probe: Probe | None) -> Plugin:
+        """Register the module's hooks and ask them, what it probed unless that is known; the state that results."""
+        self._manager.register(plugin.module, name=plugin.name)
+        plugin.info = checked_info(plugin.name, self._call(plugin, "needle_backend_info"))
+        if not compatible(plugin.info.protocol):
+            return plugin.incompatible(plugin.info.protocol)
+        if probe is None:
+            found = probing.within(probing.limit(), lambda: self._call(plugin, "needle_probe"))
+            probe = checked_probe(found)
+        plugin.devices, plugin.reason = tuple(probe.devices), probe.reason
         plugin.state = State.READY if probe.devices else State.NO_DEVICE
         return plugin
 
@@ -191,26 +167,15 @@ class Registry:
         return self._manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
 
 
-def _compatible(protocol: tuple[int, int]) -> bool:
-    return protocol[0] == PROTOCOL[0] and protocol[1] <= PROTOCOL[1]
-
-
-def _version(protocol: tuple[int, int]) -> str:
-    return ".".join(map(str, protocol))
-
-
-def _source(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _failed(plugin: Plugin, error: BaseException) -> Plugin:
-    plugin.state, plugin.reason = State.IMPORT_FAILED, _one_line(error)
-    plugin.traceback = "".join(traceback.format_exception(error))
-    return plugin
+def _probed_apart(plugin: Plugin) -> Probe:
+    """What a child process found of a plug-in; where it is not ready, its state and reason are the child's."""
+    isolation = import_module("needle.isolation")  # on demand: most processes need no children
+    answer = isolation.ask("probe", plugin.name)
+    found, plugin.printed = answer.result, answer.printed
+    plugin.state = State[found["state"]] if found else State.IMPORT_FAILED
+    plugin.reason = found["reason"] if found else answer.failure
+    plugin.traceback = found.get("traceback", "") if found else answer.printed
+    return Probe(tuple(found.get("devices", ())), plugin.reason)
 
 
 registry = Registry()

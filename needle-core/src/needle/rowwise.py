@@ -29,14 +29,14 @@ class Rowwise(Views):
     def cross_entropy(self, labels: Self) -> Self:
         """The loss of each row: (rows, classes), (rows,) -> (rows,)."""
         out = self.new(self.shape[:-1], self.dtype)
-        dispatch.run(self.device, "cross_entropy", out, self.contiguous(), labels.contiguous())
+        dispatch.run(self.device, "cross_entropy", out, self.contiguous(), labels.positions().contiguous())
         return out
 
     def cross_entropy_grad(self, logits: Self, labels: Self) -> Self:
         """g * (softmax(logits) - one_hot(labels)) for g = self: (rows,) or one element for all rows."""
         out = self.new(logits.shape, logits.dtype)
         g = self if self.size == 1 else self.contiguous()
-        dispatch.run(self.device, "cross_entropy_grad", out, g, logits.contiguous(), labels.contiguous())
+        dispatch.run(self.device, "cross_entropy_grad", out, g, logits.contiguous(), labels.positions().contiguous())
         return out
 
     def argsort(self, descending: bool = False) -> Self:

@@ -119,6 +119,7 @@ def _index_view(index: Any, shape: Shape, axis: int) -> Any:
     target = (*shape[:axis], index.shape[axis] if index.ndim == len(shape) else -1, *shape[axis + 1 :])
     if index.ndim != len(shape) or any(n not in (1, m) for n, m in zip(index.shape, target, strict=True)):
         raise ShapeError(f"gather: an index of shape {index.shape} does not fit {shape} along axis {axis}")
+    index = index.positions()
     outer, _, inner = _around(shape, axis)
     if index.size == index.shape[axis]:  # one list of positions for all: strides of 0, whatever the rank
         return index.reshape(1, index.shape[axis], 1).broadcast_to(outer, index.shape[axis], inner)

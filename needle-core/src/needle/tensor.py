@@ -7,6 +7,7 @@ import numpy as np
 
 from needle import tracing
 from needle.autograd import propagate
+from needle.conversions import Conversions
 from needle.device import Device
 from needle.dispatch import index_dtype
 from needle.dtype import as_dtype
@@ -30,7 +31,7 @@ from needle.tensor_functions import TensorFunctions, broadcast
 TensorLike: TypeAlias = "Tensor | NDArray | np.ndarray[Any, Any] | Sequence[Any] | Scalar"
 
 
-class Tensor(TensorFunctions):
+class Tensor(TensorFunctions, Conversions):
     """An n-dimensional array that remembers how it was computed.
 
     `array` is its NDArray. `grad`, on leaves that require gradients, is a Tensor of the same shape after `backward()`.
@@ -114,39 +115,7 @@ class Tensor(TensorFunctions):
         extra = f", op={self.node.op.name}" if self.node is not None else ", requires_grad=True" * self._leaf_grad
         return f"Tensor({values}, dtype={self.dtype}, device={self.device}{extra})"
 
-    # To the host and between devices.
-
-    def numpy(self) -> Any:
-        """A NumPy array with a copy of the elements (bfloat16 as float32). Waits for the device."""
-        return self.array.numpy()
-
-    def item(self) -> Any:
-        """The one element as a Python number. Waits for the device."""
-        return self.array.item()
-
-    def tolist(self) -> Any:
-        return self.array.tolist()
-
-    def __float__(self) -> float:
-        return float(self.array)
-
-    def __int__(self) -> int:
-        return int(self.array)
-
-    def __bool__(self) -> bool:
-        return bool(self.array)
-
-    def __index__(self) -> int:
-        return self.array.__index__()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self.array.__array__(dtype, copy)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.array.__dlpack_device__()
+    # Between devices and types.
 
     def to(self, device: Device | str | None = None, dtype: Any = None) -> "Tensor":
         """On another device, or of another type; itself where nothing changes. Gradients flow back."""
@@ -160,6 +129,16 @@ class Tensor(TensorFunctions):
 
     def contiguous(self) -> "Tensor":
         return self if self.array.layout.contiguous else _recorded(Reshape(self.shape), self.array.copy(), (self,))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`: a leaf with its gradient. `copy.copy` shares the memory."""
+        if self.node is not None:
+            raise GraphError("copy: this tensor was computed and has a graph; copy or pickle its .detach()")
+        return _leaf, (type(self), self.array, self._leaf_grad), self._beside()
+
+    def _beside(self) -> tuple[Any, ...]:
+        """Attributes of subclasses, and the gradient, for `__reduce__`."""
+        return getattr(self, "__dict__", None), {"grad": None if self.grad is None else self.grad.detach()}
 
     # Gradients.
 
@@ -280,6 +259,13 @@ class Tensor(TensorFunctions):
 def apply(op: Op, *inputs: Tensor) -> Tensor:
     """The op of some Tensors, as the first of them applies it."""
     return inputs[0]._apply(op, *inputs[1:])
+
+
+def _leaf(kind: type[Tensor], array: NDArray, requires_grad: bool) -> Tensor:
+    """A Tensor copied or unpickled."""
+    out = kind.__new__(kind)
+    Tensor.__init__(out, array, requires_grad=requires_grad)
+    return out
 
 
 def _wrapped(array: NDArray) -> Tensor:

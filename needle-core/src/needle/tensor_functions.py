@@ -9,9 +9,8 @@ import numpy as np
 
 from needle.dtype import DType
 from needle.errors import ShapeError
-from needle.fused import FusedFunctions
+from needle.fused import FusedFunctions, floating, promoted
 from needle.indexing import Step, is_whole
-from needle.kinds import Binary
 from needle.ndarray import NDArray
 from needle.op import Op
 from needle.operators import Operators
@@ -20,7 +19,6 @@ from needle.ops.matmul import Linear, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
-from needle.result_types import binary_types
 from needle.shape import Axes, Shape, broadcast_shapes, normalize_axes, normalize_axis, resolve_reshape
 from needle.views import shape_argument, squeezed_shape
 
@@ -80,7 +78,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def mean(self, axes: Axes = None, keepdims: bool = False) -> Self:
         """The sum over the count; ints give float32."""
-        x = self if self.dtype.is_float else self.astype("float32")
+        x = floating(self)
         total = x.sum(axes, keepdims)
         return total * (total.size / self.size) if self.size else total * float("nan")
 
@@ -116,7 +114,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def _along(self, op: Op, axis: int, name: str) -> Self:
         """Apply an op of the last axis to another one."""
-        x = self if self.dtype.is_float else self.astype("float32")
+        x = floating(self)
         at, last = normalize_axis(axis, self.ndim, name), self.ndim - 1
         if at == last:
             return x._apply(op)
@@ -184,7 +182,7 @@ class TensorFunctions(FusedFunctions, Operators):
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
         if self.dtype is other.dtype and self.ndim == other.ndim == 2:
             return self._apply(_MATMUL, other)
-        a, b = _promoted(self, other)
+        a, b = promoted(self, other)
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
         if a.ndim == 1 or b.ndim == 1:
@@ -198,7 +196,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def linear(self, weight: Self, bias: Self, relu: bool = False) -> Self:
         """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
-        return self._apply(Linear(relu), weight, bias)
+        return self._fused(Linear(relu), weight, bias)
 
     def gather(self, index: Self, axis: int) -> Self:
         """self[..., index[...], ...] along an axis; the other axes of index are self's, or 1."""
@@ -209,11 +207,14 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def scatter_add(self, index: Self, source: Self, axis: int) -> Self:
         """self, to which source is added at the index along an axis; repeated indices add up."""
-        return self._apply(ScatterAdd(normalize_axis(axis, self.ndim, "scatter_add")), index, source)
+        into, values = promoted(self, source)
+        return into._apply(ScatterAdd(normalize_axis(axis, self.ndim, "scatter_add")), index, values)
 
     def cross_entropy(self, labels: Self) -> Self:
         """The mean of logsumexp(row) - row[label]: self (rows, classes), labels (rows,)."""
-        return self._apply(CrossEntropy(), labels if labels.dtype.category == "int" else labels.astype("int32"))
+        return floating(self)._apply(
+            CrossEntropy(), labels if labels.dtype.category == "int" else labels.astype("int32")
+        )
 
     # Gradient rules that have a kernel on NDArrays, as compositions.
 
@@ -240,13 +241,6 @@ def _permutation(axes: Shape, ndim: int) -> Permute:
 @lru_cache(maxsize=1024)
 def _summation(ndim: int, axes: Axes, keepdims: bool) -> Summation:
     return Summation(normalize_axes(axes, ndim, "sum"), keepdims)
-
-
-def _promoted(a: T, b: T) -> tuple[T, T]:
-    if a.dtype is b.dtype:
-        return a, b
-    dtype, _ = binary_types(Binary.ADD, a.dtype, b.dtype)
-    return a.astype(dtype), b.astype(dtype)
 
 
 def broadcast(x: T, shape: Shape) -> T:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from needle.backend import View
 from needle.device import Device
-from needle.dtype import DType
+from needle.dtype import INDEX, DType, int32
 from needle.errors import ShapeError
 from needle.indexing import Step, view_layout
 from needle.layout import Layout
@@ -54,6 +54,10 @@ class Views(View):
     @abstractmethod
     def filled(self, shape: Shape, value: float | int | bool, dtype: Any) -> Self:
         """An array of one value on the same device."""
+
+    def positions(self) -> Self:
+        """Ints as kernels take an index: int32 or int64."""
+        return self if self.dtype in INDEX else self.astype(int32)
 
     @property
     def size(self) -> int:

@@ -1,6 +1,9 @@
 """The graph: values, their order, gradients that are values, ops of one's own, and what lives."""
 
+import copy
 import gc
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from needle.autograd import (
     sum_node_list,
     topo_sort_dfs,
 )
+from needle.errors import GraphError
 
 
 def names(nodes: list[Any]) -> list[str]:
@@ -259,7 +263,38 @@ def test_a_graph_dies_with_its_gradients() -> None:
     assert counted() == before
 
 
+def test_lazy_mode_computes_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndl.autograd, "LAZY_MODE", True)
+    x = ndl.Tensor([1.0, 2.0])
+    y = x * 2 + 1
+    assert y.cached_data is None
+    assert y.numpy().tolist() == [3.0, 5.0]
+    assert y.cached_data is not None
+    y.backward()
+    assert x.grad.numpy().tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_leaves(how: Callable[[Any], Any]) -> None:
+    x = ndl.Tensor([1.0, 2.0])
+    (x * x).backward()
+    before = counted()
+    found = how(x)
+    assert counted() == before + 2  # it and its gradient
+    assert found.requires_grad
+    assert found.grad.numpy().tolist() == [2.0, 4.0]
+    assert found.grad.is_leaf()
+    found.realize_cached_data().flat[0] += 4
+    assert x.numpy().tolist() == [1.0, 2.0]
+    del found
+    assert counted() == before
+    with pytest.raises(GraphError, match="copy: this tensor was computed"):
+        how(x * 2)
+
+
 def test_other_names() -> None:
+    for name in ("Device", "NDArray", "array_api", "cpu", "default_device", "all_devices"):
+        assert getattr(ndl.autograd, name) is getattr(ndl, name)
     assert ndl.autograd.LAZY_MODE is False
     assert ndl.autograd.Tensor is ndl.Tensor
     assert ndl.autograd.TensorTuple is ndl.TensorTuple is ndl.ops.TensorTuple

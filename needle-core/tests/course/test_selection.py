@@ -67,6 +67,13 @@ def test_between_devices() -> None:
         x + y
 
 
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32"), ndl.float32])
+def test_ways_to_name_a_type(dtype: object) -> None:
+    assert ndl.Tensor([1.0], dtype=dtype).dtype == "float32"
+    assert ndl.Tensor(ndl.Tensor([1.0]), dtype=dtype).dtype == "float32"
+    assert ndl.cpu().randn(2, dtype="float32").dtype == "float32"
+
+
 def test_draws_are_numpy_s() -> None:
     np.random.seed(7)
     found = [init.rand(3, 4, low=-1.0, high=2.0), init.randn(5, mean=1.0, std=3.0), init.randb(4, 4, p=0.3)]

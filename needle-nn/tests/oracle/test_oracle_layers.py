@@ -45,6 +45,8 @@ LAYERS: list[tuple[str, Any, Any, Any, Any]] = [
      (2, 4, 9)),
     ("max pool", lambda **kw: nn.MaxPool2d(3, 2, 1), lambda: tnn.MaxPool2d(3, 2, 1), same, (2, 3, 7, 6)),
     ("average pool", lambda **kw: nn.AvgPool2d(3, 2, 1), lambda: tnn.AvgPool2d(3, 2, 1), same, (2, 3, 7, 6)),
+    ("adaptive pool, windows of any size", lambda **kw: nn.AdaptiveAvgPool2d((3, 5)),
+     lambda: tnn.AdaptiveAvgPool2d((3, 5)), same, (2, 3, 7, 4)),
     ("adaptive pool", lambda **kw: nn.AdaptiveAvgPool2d((2, 3)), lambda: tnn.AdaptiveAvgPool2d((2, 3)), same,
      (2, 3, 6, 6)),
     ("batch norm 1d", lambda **kw: nn.BatchNorm1d(4, **kw), lambda: tnn.BatchNorm1d(4), same, (5, 4)),

@@ -32,6 +32,9 @@ KERNELS: list[Kernel] = [
 
 BY_NAME: dict[str, Kernel] = {kernel.name: kernel for kernel in (*KERNELS, copy.COPY)}
 
+# Layouts that some dtypes have no call of: a result of another type cannot be an operand.
+_NOT_ALWAYS = ("in_place", "special")
+
 
 def trial(name: str, device: Device | str, dtype: str, layout: str) -> KernelTrial:
     """One row, by its name, on a device: what a failure's script runs."""
@@ -44,4 +47,6 @@ def trials(device: Device) -> Iterator[KernelTrial]:
     for kernel in (k for k in KERNELS if k.needs is None or k.needs in available):
         for dtype in (d for d in kernel.dtypes if d in available):
             for layout in kernel.layouts:
-                yield KernelTrial(kernel, device, dtype, layout)
+                one = KernelTrial(kernel, device, dtype, layout)
+                if layout not in _NOT_ALWAYS or any(True for _ in kernel.calls(one)):
+                    yield one

@@ -11,8 +11,9 @@ from needle import ndarray as ours
 from needle.backend_ndarray.primitives import Memory
 from needle.dtype import float32
 from needle.errors import DTypeError, IndexRangeError, ShapeError
+from needle.host_arrays import check_numbers
 from needle.layout import Layout, compact_strides
-from needle.shape import Shape
+from needle.shape import Shape, normalize_axis
 
 Axes = int | Sequence[int] | None
 
@@ -132,6 +133,7 @@ class Strided:
     def swapaxes(self, i: int, j: int) -> Self:
         """Two axes exchanged, as NumPy's method."""
         order = list(range(self.ndim))
+        i, j = (normalize_axis(axis, self.ndim, "transpose") for axis in (i, j))
         order[i], order[j] = order[j], order[i]
         return self.permute(tuple(order))
 
@@ -214,6 +216,7 @@ class Strided:
 
 def host_array(value: Any) -> Any:
     """Numbers, lists and arrays of whatever kind as float32 in NumPy."""
+    check_numbers(np.asarray(value))
     return np.asarray(value, np.float32)
 
 

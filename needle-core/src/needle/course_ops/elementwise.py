@@ -24,7 +24,7 @@ class EWiseAdd(Ruled):
     rule = pairwise.Add()
 
     def compute(self, *args: Any) -> Any:
-        a, b = together(*args)
+        a, b = together("add", *args)
         return a + b
 
 
@@ -32,7 +32,7 @@ class EWiseMul(Ruled):
     rule = pairwise.Multiply()
 
     def compute(self, *args: Any) -> Any:
-        a, b = together(*args)
+        a, b = together("multiply", *args)
         return a * b
 
 
@@ -40,7 +40,7 @@ class EWisePow(Ruled):
     rule = pairwise.Power()
 
     def compute(self, *args: Any) -> Any:
-        a, b = together(*args)
+        a, b = together("power", *args)
         return a**b
 
 
@@ -48,7 +48,7 @@ class EWiseDiv(Ruled):
     rule = pairwise.Divide()
 
     def compute(self, *args: Any) -> Any:
-        a, b = together(*args)
+        a, b = together("divide", *args)
         return a / b
 
 
@@ -132,11 +132,11 @@ def number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def together(a: Any, b: Any) -> tuple[Any, Any]:
+def together(op: str, a: Any, b: Any) -> tuple[Any, Any]:
     """Two arrays stretched to their common shape."""
     if a.shape == b.shape:
         return a, b
-    shape = broadcast_shapes("elementwise", tuple(a.shape), tuple(b.shape))
+    shape = broadcast_shapes(op, tuple(a.shape), tuple(b.shape))
     return array_api.broadcast_to(a, shape), array_api.broadcast_to(b, shape)
 
 

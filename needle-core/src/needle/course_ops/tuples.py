@@ -7,6 +7,7 @@ from needle.backend_selection import data_of, ours
 from needle.course_op import TensorOp, TensorTupleOp
 from needle.errors import ShapeError
 from needle.ops.movement import Concatenate
+from needle.shape import Shape, normalize_axis
 
 
 class MakeTensorTuple(TensorTupleOp):
@@ -69,9 +70,10 @@ class Stack(TensorOp):
         self.axis = axis
 
     def __call__(self, *args: Any) -> Any:
-        if isinstance(args[0], tuple):
-            wide = [x.expand_dims(self.axis) for x in args[0]]
-            return wide[0]._apply(Concatenate(self.axis % wide[0].ndim), *wide[1:])
+        if args and isinstance(args[0], tuple):
+            at = normalize_axis(self.axis, args[0][0].ndim + 1, "stack")
+            first, *others = [x.expand_dims(at) for x in args[0]]
+            return first._apply(Concatenate(at), *others)
         return super().__call__(*args)
 
     def compute(self, *args: Any) -> Any:
@@ -79,8 +81,8 @@ class Stack(TensorOp):
         for x in arrays:
             if x.shape != arrays[0].shape:
                 raise ShapeError(f"stack: {arrays[0].shape} and {x.shape} differ")
-        wide = [x.expand_dims(self.axis) for x in arrays]
-        return data_of(Concatenate(self.axis % wide[0].ndim).forward(*wide))
+        at = normalize_axis(self.axis, arrays[0].ndim + 1, "stack")
+        return data_of(Concatenate(at).forward(*[x.expand_dims(at) for x in arrays]))
 
     def gradient(self, out_grad: Any, node: Any) -> Any:
         return split(out_grad, self.axis)
@@ -94,13 +96,17 @@ class Split(TensorTupleOp):
 
     def compute(self, *args: Any) -> Any:
         x = ours(args[0])
-        return tuple(data_of(x[self.key(x.ndim, i)].contiguous()) for i in range(x.shape[self.axis]))
+        return tuple(data_of(x[self.key(x.ndim, i)].contiguous()) for i in range(self.count(x.shape)))
 
     def gradient(self, out_grad: Any, node: Any) -> Any:
         return stack(out_grad, self.axis)
 
     def parts(self, *args: Any) -> Sequence[Any]:
-        return [args[0][self.key(args[0].ndim, i)] for i in range(args[0].shape[self.axis])]
+        return [args[0][self.key(args[0].ndim, i)] for i in range(self.count(args[0].shape))]
+
+    def count(self, shape: Shape) -> int:
+        """How many slices there are."""
+        return shape[normalize_axis(self.axis, len(shape), "split")]
 
     def key(self, rank: int, i: int) -> tuple[Any, ...]:
         return (slice(None),) * (self.axis % rank) + (i,)
@@ -120,6 +126,8 @@ def fused_add_scalars(x: Any, c0: float, c1: float) -> Any:
 
 def stack(args: Any, axis: int = 0) -> Any:
     """Of a TensorTuple, or of a list or tuple of Tensors."""
+    if not len(args):
+        raise ShapeError("stack: takes at least one Tensor")
     return Stack(axis)(make_tuple(*args) if isinstance(args, list | tuple) else args)
 
 

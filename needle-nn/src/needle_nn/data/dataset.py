@@ -110,4 +110,7 @@ def _stack(field: int, values: list[NumpyArray[Any]]) -> NumpyArray[Any]:
             f"batch: field {field} is {values[0].shape} in one item and {other} in another; "
             "make them equal in a transform, or use batch_size=1"
         )
-    return np.stack(values)
+    result = np.stack(values)
+    if result.dtype.kind not in "biufV":  # V: NumPy's name for the like of bfloat16
+        raise DataError(f"batch: field {field} holds {type(values[0].flat[0]).__name__}, not numbers")
+    return result

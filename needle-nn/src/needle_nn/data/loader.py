@@ -40,8 +40,11 @@ class DataLoader:
         num_workers: int = 0,
         start_method: str = workers.START_METHOD,
     ) -> None:
-        if batch_size < 1:
-            raise DataError(f"DataLoader: batch_size is {batch_size}; it must be 1 or more")
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            found = type(dataset).__name__
+            raise DataError(f"DataLoader: a {found} is no dataset; one has a length and items by number")
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise DataError(f"DataLoader: batch_size is {batch_size}; it must be an int, 1 or more")
         if num_workers < 0:
             raise DataError(f"DataLoader: num_workers is {num_workers}; it must be 0 or more")
         if len(dataset) == 0:

@@ -77,6 +77,8 @@ def get_batch(
 ) -> tuple[Tensor, Tensor]:
     """Rows i to i + bptt, (bptt, batch_size), and as one axis what follows each; fewer rows at the end."""
     length = min(bptt, len(batches) - 1 - i)
+    if i < 0 or length < 1:
+        raise IndexRangeError(f"get_batch: nothing to predict from row {i} on: there are {len(batches)} rows")
     x, y = batches[i : i + length], batches[i + 1 : i + 1 + length].reshape(-1)
     return Tensor(x, device=device, dtype=dtype), Tensor(y, device=device, dtype=dtype)
 

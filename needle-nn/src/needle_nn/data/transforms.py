@@ -18,6 +18,8 @@ class RandomFlipHorizontal:
     """Left and right swapped, with probability p."""
 
     def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise DataError(f"RandomFlipHorizontal: a probability is from 0 to 1, not {p}")
         self.p = p
 
     def __call__(self, image: Image) -> Image:
@@ -28,6 +30,8 @@ class RandomCrop:
     """The image shifted by up to `padding` pixels each way, with zeros where nothing was."""
 
     def __init__(self, padding: int = 3) -> None:
+        if padding < 0:
+            raise DataError(f"RandomCrop: the padding is at least 0, not {padding}")
         self.padding = padding
 
     def __call__(self, image: Image) -> Image:

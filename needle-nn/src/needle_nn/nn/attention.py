@@ -59,6 +59,8 @@ class MultiHeadAttention(Module):
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
+    if q.shape[:-2] != k.shape[:-2] or k.shape[:-2] != v.shape[:-2]:
+        raise ShapeError(f"attention: batches differ: q is {q.shape}, k is {k.shape}, v is {v.shape}")
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(f"attention: q and k share D, k and v share S: q is {q.shape}, k is {k.shape}, v is {v.shape}")
 
@@ -102,6 +104,8 @@ class AttentionLayer(Module):
     def forward(self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
         k = q if k is None else k
         v = q if v is None else v
+        if not q.ndim == k.ndim == v.ndim == 3:
+            raise ShapeError(f"AttentionLayer: takes (B, T, features): q is {q.shape}, k is {k.shape}, v is {v.shape}")
         query = self._heads(self.q_projection(self.prenorm_q(q)))
         key = self._heads(self.k_projection(self.prenorm_k(k)))
         value = self._heads(self.v_projection(self.prenorm_v(v)))

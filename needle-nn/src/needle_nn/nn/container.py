@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from needle import Tensor
+from needle.errors import ArgumentError
 from needle_nn.nn.module import Module
 
 
@@ -47,6 +48,8 @@ class Sequential(Module):
 
     def __init__(self, *modules: Module) -> None:
         super().__init__()
+        for module in modules:
+            _check_callable(module)
         self.layers = modules
 
     @property
@@ -71,3 +74,9 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
+
+
+def _check_callable(module: Any) -> None:
+    if not callable(module):
+        remedy = "; unpack it with *" if isinstance(module, list | tuple) else ""
+        raise ArgumentError(f"Sequential: takes modules, not a {type(module).__name__}{remedy}")

@@ -5,6 +5,7 @@ from typing import Any
 
 from needle import Device, Tensor, init, no_grad
 from needle.errors import ShapeError
+from needle.fused import promoted
 from needle_nn.nn.module import Module, Parameter
 
 
@@ -31,7 +32,9 @@ class _BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.ranks or x.shape[1] != self.dim:
             raise ShapeError(f"{type(self).__name__}: takes {self.dim} channels on axis 1: x is {x.shape}")
-        last = x.permute((0, *range(2, x.ndim), 1))
+        if self.training and not x.size:
+            raise ShapeError(f"{type(self).__name__}: the moments of nothing: x is {x.shape}")
+        last, _ = promoted(x.permute((0, *range(2, x.ndim), 1)), self.weight)
         mean, var = self._batch_moments(last) if self.training else (self.running_mean, self.running_var)
         y = last.batch_norm(self.weight, self.bias, mean, var, self.eps, self.training)
         return y.permute((0, x.ndim - 1, *range(1, x.ndim - 1)))

@@ -54,7 +54,7 @@ def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
 
 def summary(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> Summary:
     """What `model` does with one input of this shape: run once on zeros, in evaluation, without gradients."""
-    rows = {module: _row(name, module) for name, module in model.named_modules()}
+    rows = _rows(model)
     _count_parameters(model, rows)
     counter, modes = _Counter(rows), {module: module.training for module in rows}
     handles = [module.register_forward_pre_hook(counter.enter) for module in rows]
@@ -72,10 +72,16 @@ def summary(model: Module, shape: tuple[int, ...], dtype: Any = "float32") -> Su
     return Summary(list(rows.values()))
 
 
-def _row(name: str, module: Module) -> Row:
-    depth = name.count(".") + 1 if name else 0
-    kind = type(module).__name__
-    return Row("  " * depth + (f"{name.rpartition('.')[2]}: {kind}" if name else kind), kind, 0)
+def _rows(model: Module) -> dict[Module, Row]:
+    """A row for each module, under the one that holds it and by its name there: "blocks.0" for one in a list."""
+    rows, above = dict[Module, Row](), list[str]()  # the names of the modules around
+    for name, module in model.named_modules():
+        while above and not name.startswith(above[-1]):
+            above.pop()
+        kind, own = type(module).__name__, name.removeprefix(above[-1] if above else "")
+        rows[module] = Row("  " * len(above) + (f"{own}: {kind}" if name else kind), kind, 0)
+        above.append(f"{name}." if name else "")
+    return rows
 
 
 def _count_parameters(model: Module, rows: dict[Module, Row]) -> None:

@@ -2,7 +2,7 @@
 
 import needle
 from needle import Tensor
-from needle.convolution import Pair
+from needle.convolution import Pair, pair
 from needle_nn.nn.module import Module
 
 
@@ -12,6 +12,9 @@ class _Pool2d(Module):
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        pair(kernel_size, "kernel_size")
+        pair(kernel_size if stride is None else stride, "stride")
+        pair(padding, "padding", 0)
 
     def _describe(self) -> str:
         stride = "" if self.stride is None else f", stride={self.stride}"
@@ -33,10 +36,11 @@ class AvgPool2d(_Pool2d):
 
 
 class AdaptiveAvgPool2d(Module):
-    """(N, C, H, W) -> (N, C, OH, OW): the means of equal windows, as many as asked for."""
+    """(N, C, H, W) -> (N, C, OH, OW): the means of as many windows as asked for, which may overlap."""
 
     def __init__(self, output_size: int | Pair = 1) -> None:
         super().__init__()
+        pair(output_size, "output_size")
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ class _Cell(Module):
         dtype: Any = "float32",
     ) -> None:  # fmt: skip
         super().__init__()
+        if input_size < 1 or hidden_size < 1:
+            raise ShapeError(f"{type(self).__name__}: sizes are at least 1, not {input_size} and {hidden_size}")
         self.input_size, self.hidden_size = input_size, hidden_size
         bound, width = hidden_size**-0.5, self.gates * hidden_size
 
@@ -52,7 +54,16 @@ class _Cell(Module):
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
     def forward(self, X: Tensor, h: Any = None) -> Any:
+        if h is not None:
+            self.check_hidden(X, h)
         return self.step(self.inputs(X), self.start(X) if h is None else h)
+
+    def check_hidden(self, X: Tensor, h: Any) -> None:
+        """Raise ShapeError for a state of another shape than this cell's, (B, H)."""
+        expected = (*X.shape[:-1], self.hidden_size)
+        if not isinstance(h, Tensor) or h.shape != expected:
+            found = h.shape if isinstance(h, Tensor) else type(h).__name__
+            raise ShapeError(f"{type(self).__name__}: a state is {expected}, not {found}: X is {X.shape}")
 
     def _describe(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + (", bias=False" if self.bias_ih is None else "")
@@ -86,6 +97,10 @@ class LSTMCell(_Cell):
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
         zeros = super().start(x)
         return zeros, zeros
+
+    def check_hidden(self, X: Tensor, h: Any) -> None:
+        for part in both(type(self).__name__, h):
+            super().check_hidden(X, part)
 
     def step(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         h, c = state
@@ -135,16 +150,23 @@ class _Stack(Module):
             last.append(state)
         return X, last
 
-    def layers_of(self, h: Tensor, name: str) -> list[Tensor]:
+    def layers_of(self, X: Tensor, h: Tensor, name: str) -> list[Tensor]:
         """A state (L, B, H) as one (B, H) for each cell."""
-        if h.ndim != 3 or h.shape[0] != self.num_layers or h.shape[2] != self.hidden_size:
-            expected = f"({self.num_layers}, B, {self.hidden_size})"
-            raise ShapeError(f"{type(self).__name__}: {name} is {expected}, not {h.shape}")
+        expected = (self.num_layers, *X.shape[1:2], self.hidden_size)
+        if h.shape != expected:
+            raise ShapeError(f"{type(self).__name__}: {name} is {expected}, not {h.shape}: X is {X.shape}")
         return [part.reshape(part.shape[1:]) for part in functions.split(h, self.num_layers)]
 
     def _describe(self) -> str:
         layers = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         return f"{self.input_size}, {self.hidden_size}{layers}"
+
+
+def both(layer: str, state: Any) -> tuple[Tensor, Tensor]:
+    """The two parts of an LSTM's state."""
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        raise ArgumentError(f"{layer}: a state is a tuple (h, c), not a {type(state).__name__}")
+    return state[0], state[1]
 
 
 def _widths(input_size: int, hidden_size: int, num_layers: int) -> list[int]:
@@ -165,7 +187,7 @@ class RNN(_Stack):
         self.rnn_cells = cells
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output, last = self.walk(self.rnn_cells, X, None if h0 is None else self.layers_of(h0, "h0"))
+        output, last = self.walk(self.rnn_cells, X, None if h0 is None else self.layers_of(X, h0, "h0"))
         return output, functions.stack(last)
 
 
@@ -181,7 +203,7 @@ class GRU(_Stack):
         self.gru_cells = cells
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output, last = self.walk(self.gru_cells, X, None if h0 is None else self.layers_of(h0, "h0"))
+        output, last = self.walk(self.gru_cells, X, None if h0 is None else self.layers_of(X, h0, "h0"))
         return output, functions.stack(last)
 
 
@@ -199,6 +221,7 @@ class LSTM(_Stack):
     def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         states = None
         if h is not None:
-            states = list(zip(self.layers_of(h[0], "h0"), self.layers_of(h[1], "c0"), strict=True))
+            h0, c0 = both("LSTM", h)
+            states = list(zip(self.layers_of(X, h0, "h0"), self.layers_of(X, c0, "c0"), strict=True))
         output, last = self.walk(self.lstm_cells, X, states)
         return output, (functions.stack([state[0] for state in last]), functions.stack([state[1] for state in last]))

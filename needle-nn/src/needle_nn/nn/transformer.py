@@ -66,7 +66,7 @@ class Transformer(Module):
         sequence_len: int = 2048,
     ) -> None:
         super().__init__()
-        self.batch_first, self.sequence_len = batch_first, sequence_len
+        self.embedding_size, self.batch_first, self.sequence_len = embedding_size, batch_first, sequence_len
         self.positions = Embedding(sequence_len, embedding_size, device=device, dtype=dtype)
         options: dict[str, Any] = {"dropout": dropout, "causal": causal, "device": device, "dtype": dtype}
         self.layers = Sequential(
@@ -74,6 +74,9 @@ class Transformer(Module):
         )
 
     def forward(self, x: Tensor, h: Any = None) -> tuple[Tensor, Tensor]:
+        if x.ndim != 3 or x.shape[2] != self.embedding_size:
+            axes = "(B, T, {})" if self.batch_first else "(T, B, {})"
+            raise ShapeError(f"Transformer: takes {axes.format(self.embedding_size)}: x is {x.shape}")
         x = x if self.batch_first else x.permute(1, 0, 2)
         if x.shape[1] > self.sequence_len:
             raise ShapeError(f"Transformer: {x.shape[1]} positions, sequence_len is {self.sequence_len}")

@@ -63,20 +63,22 @@ class Optimizer:
         self.params: list[Tensor] = []
         self.state: list[dict[str, NDArray]] = []
         self.steps = 0
-        given = list(params)
+        given = _listed(kind, params)
         if not given:
             raise DataError(f"{kind}: there are no parameters; pass model.parameters()")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
-            self.add_param_group(group)  # type: ignore[arg-type]
+            self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """More parameters; options that the group does not name are the optimizer's first ones."""
-        kind, params = type(self).__name__, list(group["params"])
+        kind, params = type(self).__name__, _parameters(type(self).__name__, group)
         if unknown := group.keys() - self.options.keys() - {"params"}:
             raise ArgumentError(f"{kind}: no option {min(unknown)!r}; there are {', '.join(self.options)}")
         if len({id(p) for p in self.params + params}) < len(self.params) + len(params):
             raise ArgumentError(f"{kind}: a parameter is given twice")
-        self.param_groups.append(Group({**self.options, **group, "params": params}))
+        options = {**self.options, **group}
+        _check_options(kind, options)
+        self.param_groups.append(Group({**options, "params": params}))
         self.params += params
         self.state += [{} for _ in params]
 
@@ -202,6 +204,39 @@ class Optimizer:
         options = ", ".join(f"{name}={self.param_groups[0][name]!r}" for name in self.options)
         groups = f" in {len(self.param_groups)} groups" if len(self.param_groups) > 1 else ""
         return f"{type(self).__name__}({len(self.params)} parameters{groups}, {options})"
+
+
+def _listed(kind: str, params: Any) -> list[Any]:
+    if not isinstance(params, Iterable) or isinstance(params, Tensor | Mapping):
+        found = type(params).__name__
+        raise ArgumentError(f"{kind}: takes a list of parameters, such as model.parameters(), not a {found}")
+    return list(params)
+
+
+def _parameters(kind: str, group: Mapping[str, Any]) -> list[Tensor]:
+    """The parameters of a group: leaves."""
+    if "params" not in group:
+        raise ArgumentError(f"{kind}: a group has 'params', this one only {', '.join(group)}")
+    params = _listed(kind, group["params"])
+    for i, p in enumerate(params):
+        if not isinstance(p, Tensor):
+            raise ArgumentError(f"{kind}: parameter {i} is no Tensor but a {type(p).__name__}")
+        if p.node is not None:
+            raise ArgumentError(f"{kind}: parameter {i} was computed; pass leaves, or its .detach()")
+    return params
+
+
+# What an option may be, as half-open intervals; of those not named here anything.
+_BELOW_1 = frozenset({"momentum", "beta1", "beta2", "alpha"})
+_FROM_0 = frozenset({"lr", "weight_decay", "eps"})
+
+
+def _check_options(kind: str, options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name in _FROM_0 and not value >= 0:
+            raise ArgumentError(f"{kind}: {name} is at least 0, not {value}")
+        if name in _BELOW_1 and not 0 <= value < 1:
+            raise ArgumentError(f"{kind}: {name} is at least 0 and below 1, not {value}")
 
 
 def decayed(g: NDArray, p: NDArray, group: Group) -> NDArray:

@@ -1,0 +1,1 @@
+"""Races of Needle against PyTorch: `python -m bench --help`."""

@@ -1,0 +1,141 @@
+"""The command `needle-conform`: makes a backend's package, scores a device, and looks for what the tables miss."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from needle_conformance import template
+from needle_conformance.plugin import STAGES
+from needle_conformance.score import badge, compare, html, markdown, tables
+from needle_conformance.score.card import Card
+from needle_conformance.score.pool import Task
+from needle_conformance.score.runner import score as run_score
+from needle_conformance.score.status import Status
+from needle_conformance.score.terminal import VIEWS, Watch, console, print_card, print_table
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ANY = [s.value for s in Status]
+
+_EPILOG = """\b
+examples:
+  needle-conform new foo                      a package that makes needle.foo() a device, green at once
+  needle-conform score foo                    every op, dtype and layout: native, composed, on the host, or wrong
+  needle-conform score foo --quick            the same in few dtypes and layouts, within half a minute
+  needle-conform score foo --only exp --only 'ops/values/*float16*'
+  needle-conform score foo --json new.json --compare old.json --fail-on host
+  needle-conform fuzz foo --minutes 5         random programs against the reference
+
+exit status: 0 if all that was asked for ran and is right, 1 if not, 2 for wrong usage."""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="needle-conformance")
+def main() -> None:
+    """Conformance of Needle's devices: from an empty package to a device that is right, op by op."""
+
+
+@main.command()
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), help="where to  [default: needle-backend-NAME, here]")
+def new(name: str, folder: Path | None) -> None:
+    """Write the package of a new backend: needle.NAME() is then a device, on which everything works.
+
+    Four memory functions are written; each further one raises the score. docs/write-a-device.md leads the way.
+    """
+    problem = template.check_name(name)
+    target = folder or Path(f"needle-backend-{name.replace('_', '-')}")
+    if problem is None and target.exists():
+        problem = f"{target} exists"
+    if problem is not None:
+        raise click.BadParameter(problem)
+    for path in template.write_package(name, target):
+        click.echo(path)
+    click.echo(f"\nnow: pip install -e '{target}[test]' && needle-conform score {name} --quick")
+
+
+@main.command()
+@click.argument("device", metavar="NAME[:INDEX]")
+@click.option("--only", multiple=True, metavar="OP|PATTERN", help="rows of this op, or whose id matches; repeatable")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="rows of this stage; repeatable")
+@click.option("--quick", is_flag=True, help="few dtypes and layouts of each op")
+@click.option(
+    "--view",
+    type=click.Choice(list(VIEWS)),
+    default="support",
+    show_default=True,
+    help="what the terminal shows: how ops ran, the same of functions, or how fast they are",
+)
+@click.option("--json", "json_file", type=_FILE, help="write every row, for --compare and for programs")
+@click.option("--markdown", "markdown_file", type=_FILE, help="write a report in Markdown")
+@click.option("--html", "html_file", type=_FILE, help="write a report as one page")
+@click.option("--badge", "badge_file", type=_FILE, help="write a badge, in SVG")
+@click.option("--compare", "old_file", type=_OLD, metavar="OLD.json", help="list changes; fail if one is for the worse")
+@click.option(
+    "--fail-on",
+    multiple=True,
+    type=click.Choice(_ANY, case_sensitive=False),
+    help="fail if a primitive or function has this status; repeatable",
+)
+@click.option("--keep-going", is_flag=True, help="run the stages after one that failed, too")
+@click.option("--jobs", type=click.IntRange(1), help="worker processes  [default: the CPUs, at most 4]")
+@click.option("--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="seconds for one row")
+@click.option("--failures", type=click.IntRange(0), default=5, show_default=True, help="failures that are shown whole")
+def score(
+    device: str, only: tuple[str, ...], stages: tuple[str, ...], quick: bool, view: str, json_file: Path | None,
+    markdown_file: Path | None, html_file: Path | None, badge_file: Path | None, old_file: Path | None,
+    fail_on: tuple[str, ...], keep_going: bool, jobs: int | None, timeout: float, failures: int,
+) -> None:  # fmt: skip
+    """Try every row of the suite on a device, and tell for each op, dtype and layout how it ran.
+
+    Rows run in worker processes, so that a crash or a hang is one row. What did not run has not passed.
+    """
+    old = _read(old_file)
+    task = Task(device, only, stages, quick, measure=True, seconds=timeout)
+    with Watch(device) as watch:
+        card = run_score(task, jobs or 0, keep_going, watch.tell, watch.expect)
+    for file, text in ((json_file, Card.as_json), (markdown_file, markdown.page), (html_file, html.page),
+                       (badge_file, badge.svg)):  # fmt: skip
+        if file is not None:
+            file.write_text(text(card), encoding="utf-8")
+    out = console()
+    print_card(out, card, view, failures)
+    if not card.rows:
+        out.print("nothing ran: no row matches", style="bold red")
+    worse = _compared(old, card) if old else False
+    refused = _refused(card, fail_on)
+    sys.exit(0 if card.passed and not worse and not refused else 1)
+
+
+def _read(file: Path | None) -> Card | None:
+    try:
+        return Card.read(file) if file else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--compare") from error
+
+
+def _compared(old: Card, card: Card) -> bool:
+    """Print the changes; whether one is for the worse."""
+    out, found = console(), compare.changes(old, card)
+    print_table(out, compare.table(found))
+    print_table(out, compare.slower(old, card))
+    worse = sum(change.worse for change in found)
+    out.print(f"against {old.device} of before: {len(found) - worse:,} rows better or new, {worse:,} worse")
+    if old.options != card.options:
+        out.print(f"compared only what both have; before: {tables.left_out(old) or 'the whole suite'}", style="yellow")
+    return worse > 0
+
+
+def _refused(card: Card, fail_on: tuple[str, ...]) -> bool:
+    """Print what has a status that the caller does not accept; whether there is any."""
+    refused = [row for row in (*card.kernels, *card.functions) if row.status.value.lower() in map(str.lower, fail_on)]
+    if refused:
+        ops = list(dict.fromkeys(row.op for row in refused))
+        told = f"{', '.join(ops[:12])}{' ...' if len(ops) > 12 else ''}"
+        console().print(f"--fail-on: {len(refused):,} rows of {len(ops)} ops: {told}", style="bold red")
+    return bool(refused)
+
+
+if __name__ == "__main__":
+    main()

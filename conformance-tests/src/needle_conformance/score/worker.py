@@ -1,0 +1,66 @@
+"""A worker process: runs the rows that it is told to, one after the other, and tells of each start and each end.
+
+    python -m needle_conformance.score.worker DESCRIPTOR      commands on the standard input, one JSON object a line
+
+The first command says which device; the answers go to the descriptor, so that a device may print what it likes. What
+a worker began and did not end is what killed it.
+"""
+
+import faulthandler
+import json
+import os
+import sys
+import warnings
+from collections import Counter
+from typing import Any, TextIO
+
+from needle.device import Device
+from needle.dispatch import dispatcher
+from needle.registry import device as as_device
+from needle_conformance.score.attempt import attempt
+from needle_conformance.score.rows import Row, rows
+from needle_conformance.score.status import WRONG
+
+_SHRUNK = 3  # failures of one op that are made smaller; the others fail for the same reason, as a rule
+
+
+def main() -> None:
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    with open(int(sys.argv[1]), "w", buffering=1) as answers:
+        serve(sys.stdin, answers)
+
+
+def serve(commands: TextIO, answers: TextIO) -> None:
+    asked = json.loads(commands.readline())
+    _tell(answers, opening=True)
+    device = as_device(asked["device"])
+    backend = dispatcher(device).backend
+    _tell(answers, ready=str(device), description=backend.describe(), dtypes=sorted(backend.dtypes))
+    if asked["list"]:
+        wanted = rows(device, tuple(asked["only"]), tuple(asked["stages"]), asked["quick"])
+        _tell(answers, rows=[row.outcome().as_dict() for row in wanted])
+    every = {row.id: row for row in rows(device)}
+    failures: Counter[str] = Counter()
+    for line in commands:
+        for row_id in json.loads(line)["run"]:
+            _tell(answers, start=row_id)
+            _tell(answers, done=_run(every[row_id], device, asked["measure"], failures))
+        _tell(answers, idle=True)
+
+
+def _run(row: Row, device: Device, measure: bool, failures: Counter[str]) -> dict[str, Any]:
+    op = row.outcome().op
+    outcome = attempt(row, device, measure, shrink=failures[op] < _SHRUNK)
+    failures[op] += outcome.status in WRONG
+    return outcome.as_dict()
+
+
+def _tell(answers: TextIO, **message: Any) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # a device may hang in its own clean-up
