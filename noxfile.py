@@ -28,6 +28,7 @@ EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
+CUDA = ("cuda-toolkit[nvcc,cudart,cublas,nvrtc,cccl]==13.0.*", "nvidia-cudnn-cu13>=9.10,<10")  # compiler and libraries
 NATIVE = {".h", ".cpp", ".cu", ".cuh", ".mm", ".metal"}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # in the matrix products of tests, NumPy's threads wait more than they work
 
@@ -185,7 +186,12 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check"]))
-    files = [path for package in PACKAGES for path in sorted(Path(package).rglob("*")) if "build" not in path.parts]
+    files = [
+        path
+        for package in (*PACKAGES, "needle-backend-cuda")
+        for path in sorted(Path(package).rglob("*"))
+        if "build" not in path.parts
+    ]
     sources = [str(path) for path in files if path.suffix in NATIVE]
     session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)
 
@@ -195,9 +201,22 @@ def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     contrib = "./contrib/needle-backend-opencl"
     session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
-    for package in (*PACKAGES, contrib):
+    for package in (*PACKAGES, "needle-backend-cuda", contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("python", "needle-core/tests/typing/check_forwarding.py")
+
+
+@nox.session(default=False)
+def build_cuda(session: nox.Session) -> None:
+    """Compile needle-backend-cuda for one GPU and run its tests, which skip with the reason where there is none."""
+    session.install("./needle-core", "./needle-nn", "./conformance-tests", "scikit-build-core", "pybind11", *CUDA)
+    session.install(
+        "--no-build-isolation",
+        "--no-deps",
+        "./needle-backend-cuda",
+        env={"NEEDLE_CUDA_ARCHITECTURES": os.environ.get("NEEDLE_CUDA_ARCHITECTURES", "90-real")},
+    )
+    session.run("pytest", "needle-backend-cuda/tests", "-rs", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -16,7 +16,7 @@ LAYERS = """
 entries errors kinds layering philox program tracing trees
 live
 course device drawing dtype probing operators shape
-expression fallback layout op result_types
+expression fallback layout op precision result_types
 backend indexing isolation
 formulas host host_arrays plugin views
 reference_layers

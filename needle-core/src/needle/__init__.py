@@ -30,6 +30,10 @@ from needle.compiled import compile, log_from_environment
 from needle.device import (
     Device,
 )
+from needle.dispatch import (
+    get_matmul_precision,
+    set_matmul_precision,
+)
 from needle.dtype import (
     DType,
     bfloat16,
@@ -196,6 +200,7 @@ from needle.neural import (
     scaled_dot_product_attention,
     silu,
 )
+from needle.precision import autocast
 from needle.profiler import profile
 from needle.random import (
     Generator,
@@ -247,6 +252,7 @@ __all__ = [
     "as_tensor",
     "atan2",
     "attention_weights",
+    "autocast",
     "avg_pool2d",
     "bfloat16",
     "bitwise_and",
@@ -294,6 +300,7 @@ __all__ = [
     "full",
     "gather",
     "gelu",
+    "get_matmul_precision",
     "grad",
     "graph",
     "greater",
@@ -353,6 +360,7 @@ __all__ = [
     "scaled_dot_product_attention",
     "scatter_add",
     "set_fallback",
+    "set_matmul_precision",
     "sigmoid",
     "sign",
     "silu",

@@ -337,6 +337,14 @@ class Backend(ABC):
         anew each time, those of all other views stay."""
         return None
 
+    def set_matmul_precision(self, precision: str) -> None:  # noqa: B027  (there may be nothing to set)
+        """How float32 products are made: "highest", exactly, or "high", of operands rounded to TF32 or the like, where
+        that is faster. A backend that has but one way ignores it."""
+
+    def copy_from(self, dst: Any, offset: int, src: Any, src_offset: int, nbytes: int) -> bool:
+        """Copy bytes from a buffer of another device of this kind, in order with the work of both; or False."""
+        return False
+
     def host_view(self, buffer: Any) -> memoryview | None:
         """The buffer's bytes, writable and without a copy, where its memory is on the host; waits for its work."""
         return None

@@ -15,7 +15,7 @@ from needle import tracing
 from needle.backend import Backend, View, map_views, views_in
 from needle.device import Device
 from needle.dtype import INDEX, DType, int32, int64
-from needle.errors import DTypeError
+from needle.errors import ArgumentError, DTypeError
 from needle.fallback import Path, note, record
 from needle.host import run_on_host
 from needle.kinds import Binary, Kind, Random, Reduce, Unary
@@ -93,6 +93,7 @@ class Dispatcher:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.backend: Backend = registry.backend(device)
+        self.backend.set_matmul_precision(_matmul_precision)
         self.plans: dict[Any, Plan] = {}
         self.unary: dict[Any, Plan] = {}  # the hottest primitives have a table of their own: a shorter key
         self.binary: dict[Any, Plan] = {}
@@ -214,6 +215,25 @@ def _holders(dtype: DType) -> list[str]:
     """The devices in use that have a dtype, and the reference: telling of an error opens no hardware."""
     doors = [dispatcher(Device(BUILT_IN)), *_dispatchers.values()]
     return sorted({str(door.device) for door in doors if dtype in door.backend.dtypes})
+
+
+_matmul_precision = "highest"
+
+
+def set_matmul_precision(precision: str) -> None:
+    """How all devices make float32 products and convolutions: "highest" (the default), exactly, or "high", of operands
+    rounded to the 10 bits of TF32 on devices that are faster so. Of the process, like the choice of a library."""
+    global _matmul_precision
+    if precision not in ("highest", "high"):
+        raise ArgumentError(f"set_matmul_precision: takes 'highest' or 'high', not {precision!r}")
+    _matmul_precision = precision
+    for door in _dispatchers.values():
+        door.backend.set_matmul_precision(precision)
+
+
+def get_matmul_precision() -> str:
+    """What `set_matmul_precision` was last told."""
+    return _matmul_precision
 
 
 def dispatcher(device: Device) -> Dispatcher:

@@ -128,7 +128,15 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         target = self.device if device is None else as_device(device)
         if target is self.device:
             return self if dtype is None else self.astype(dtype)
-        return from_bits(self.host_bits(), self.dtype, target).to(dtype=dtype)
+        moved = self._sent(target) if target.backend == self.device.backend else None
+        return (from_bits(self.host_bits(), self.dtype, target) if moved is None else moved).to(dtype=dtype)
+
+    def _sent(self, target: Device) -> "NDArray | None":
+        """On another device of the same kind, if its backend copies between them."""
+        source, out, item = self.contiguous(), _empty(self.layout.shape, self.dtype, target), self.dtype.itemsize
+        backend = dispatch.dispatcher(target).backend
+        sent = backend.copy_from(out.buffer, 0, source.buffer, source.layout.offset * item, self.layout.size * item)
+        return out if sent else None
 
     # Elementwise. A result has its operand's order of axes in memory, so that an image stored with channels last
     # stays so from layer to layer, and kernels see contiguous memory.

@@ -111,6 +111,7 @@ class Op(ABC):
 
     reads: ClassVar[frozenset[int | str]] = frozenset()
     differentiable: ClassVar[bool] = True
+    autocast: ClassVar[str] = ""  # inside `needle.autocast`: "lower" float32 operands, or "raise" halves
 
     name: ClassVar[str]  # in errors and drawings: that of the kind, or `LogSoftmax` in small letters, "log_softmax"
 

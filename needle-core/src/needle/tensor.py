@@ -21,6 +21,7 @@ from needle.ops.elementwise import UNARY_OPS, Cast, Where
 from needle.ops.movement import Move, Reshape
 from needle.ops.pairwise import BINARY_OPS
 from needle.ops.scalar import SCALAR_OPS
+from needle.precision import autocast_dtype, autocasted
 from needle.registry import device as as_device
 from needle.result_types import binary_types
 from needle.selection import pick
@@ -210,7 +211,13 @@ class Tensor(TensorFunctions, Conversions):
 
     def _apply(self, op: Op, *others: "Tensor") -> "Tensor":
         """Run an op: check shapes and devices, compute, and record a node if a gradient is wanted."""
+        if not others and not op.autocast:
+            array = self.array
+            op.shape(array.layout.shape)
+            return _recorded(op, op.forward(array), (self,))
         inputs = (self, *others)
+        if op.autocast and (half := autocast_dtype()) is not None:
+            inputs = tuple(autocasted(op.autocast, inputs, half))
         arrays = [x.array for x in inputs]
         op.shape(*[a.layout.shape for a in arrays])
         device = arrays[0].device

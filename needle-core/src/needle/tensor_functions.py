@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -58,7 +59,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def sum(self, axes: Axes = None, keepdims: bool = False) -> Self:
         """The sum; ints and bools in int64 (int32 where the device has none)."""
-        return self._apply(Summation(self._axes(axes, "sum"), keepdims))
+        return self._apply(_summation(self.ndim, tuple(axes) if isinstance(axes, list) else axes, keepdims))
 
     def prod(self, axes: Axes = None, keepdims: bool = False) -> Self:
         return self._apply(Product(self._axes(axes, "prod"), keepdims))
@@ -131,7 +132,8 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def permute(self, *axes: Any) -> Self:
         """Axis `axes[i]` becomes axis i."""
-        return self._apply(Permute(tuple(normalize_axis(a, self.ndim, "permute") for a in shape_argument(axes))))
+        order = axes[0] if len(axes) == 1 and type(axes[0]) is tuple else shape_argument(axes)
+        return self._apply(_permutation(order, self.ndim))
 
     @property
     def T(self) -> Self:
@@ -178,6 +180,8 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def matmul(self, other: Self) -> Self:
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
+        if self.dtype is other.dtype and self.ndim == other.ndim == 2:
+            return self._apply(_MATMUL, other)
         a, b = promoted(self, other)
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
@@ -188,7 +192,7 @@ class TensorFunctions(FusedFunctions, Operators):
         if a.shape[:-2] != b.shape[:-2] and b.ndim != 2:
             batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
             a, b = broadcast(a, batch + a.shape[-2:]), broadcast(b, batch + b.shape[-2:])
-        return a._apply(MatMul(), b)
+        return a._apply(_MATMUL, b)
 
     def linear(self, weight: Self, bias: Self, relu: bool = False) -> Self:
         """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
@@ -224,6 +228,19 @@ class TensorFunctions(FusedFunctions, Operators):
         classes = logits.like(np.arange(logits.shape[1], dtype=str(labels.dtype)))
         hit = labels.reshape(-1, 1).equal(classes).astype(logits.dtype)
         return self.reshape(-1, 1) * (logits.softmax() - hit)
+
+
+_MATMUL = MatMul()
+
+
+@lru_cache(maxsize=1024)
+def _permutation(axes: Shape, ndim: int) -> Permute:
+    return Permute(tuple(normalize_axis(a, ndim, "permute") for a in axes))
+
+
+@lru_cache(maxsize=1024)
+def _summation(ndim: int, axes: Axes, keepdims: bool) -> Summation:
+    return Summation(normalize_axes(axes, ndim, "sum"), keepdims)
 
 
 def broadcast(x: T, shape: Shape) -> T:

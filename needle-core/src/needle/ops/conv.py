@@ -13,6 +13,8 @@ from needle.shape import Shape
 class Conv(Op):
     """(N, H, W, C) * (KH, KW, C / groups, O) -> (N, OH, OW, O)."""
 
+    autocast = "lower"
+
     window: Window
     reads = reads(0, 1)
 

@@ -14,6 +14,7 @@ from needle.shape import Shape
 class MatMul(Op):
     """(..., m, k) @ (..., k, n) -> (..., m, n); one matrix on the right may serve a whole batch on the left."""
 
+    autocast = "lower"
     name = "matmul"
     reads = reads(0, 1)
 
@@ -33,6 +34,7 @@ class MatMul(Op):
 class Linear(Op):
     """x (..., k) @ weight (k, n) + bias (n elements), and relu of that if asked for, in one pass over the result."""
 
+    autocast = "lower"
     reads = reads("y", 0, 1)
     relu: bool = False
 

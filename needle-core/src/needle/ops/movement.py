@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from needle.device import Device
@@ -29,6 +30,14 @@ class Reshape(Op):
         return (g.reshape(x.shape),)
 
 
+@lru_cache(maxsize=1024)
+def permuted_shape(shape: Shape, axes: Shape) -> Shape:
+    """The sizes in the order of `axes`."""
+    if sorted(axes) != list(range(len(shape))):
+        raise ShapeError(f"permute: {axes} is no order of the axes of {shape}")
+    return tuple(shape[a] for a in axes)
+
+
 @dataclass(frozen=True)
 class Permute(Op):
     """Axis `axes[i]` becomes axis i."""
@@ -36,9 +45,7 @@ class Permute(Op):
     axes: Shape
 
     def shape(self, x: Shape) -> Shape:
-        if sorted(self.axes) != list(range(len(x))):
-            raise ShapeError(f"permute: {self.axes} is no order of the axes of {x}")
-        return tuple(x[a] for a in self.axes)
+        return permuted_shape(x, self.axes)
 
     def forward(self, x: NDArray) -> NDArray:
         return x.viewed(x.layout.permute(self.axes))

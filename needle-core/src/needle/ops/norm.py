@@ -29,6 +29,8 @@ def _check_channels(op: str, x: Shape, *others: Shape) -> None:
 class LayerNorm(Op):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis."""
 
+    autocast = "raise"
+
     eps: float = 1e-5
     reads = reads(0, 1)
 
@@ -46,6 +48,8 @@ class LayerNorm(Op):
 @dataclass(frozen=True)
 class RMSNorm(Op):
     """x / sqrt(mean(x**2) + eps) * weight over the last axis."""
+
+    autocast = "raise"
 
     eps: float = 1e-5
     name = "rms_norm"
@@ -70,6 +74,8 @@ class BatchNorm(Op):
     their own.
     """
 
+    autocast = "raise"
+
     eps: float = 1e-5
     training: bool = True
     reads = reads(0, 1, 3, 4)
@@ -89,6 +95,8 @@ class BatchNorm(Op):
 @dataclass(frozen=True)
 class Attention(Op):
     """softmax(q @ k.mT * scale) @ v (Vaswani et al., 2017): (..., T, D), (..., S, D), (..., S, E) -> (..., T, E)."""
+
+    autocast = "lower"
 
     causal: bool
     scale: float

@@ -14,6 +14,7 @@ from needle.shape import Shape, reduced_shape
 class Softmax(Op):
     """exp(x - max) / sum of the same, over the last axis."""
 
+    autocast = "raise"
     reads = reads("y")
 
     def shape(self, x: Shape) -> Shape:
@@ -30,6 +31,7 @@ class Softmax(Op):
 class LogSoftmax(Op):
     """x - logsumexp(x), over the last axis."""
 
+    autocast = "raise"
     reads = reads("y")
 
     def shape(self, x: Shape) -> Shape:
@@ -46,6 +48,7 @@ class LogSoftmax(Op):
 class LogSumExp(Op):
     """log(sum(exp(x))) over some axes, without overflow."""
 
+    autocast = "raise"
     name = "logsumexp"
     axes: Shape
     keepdims: bool = False
@@ -70,6 +73,7 @@ class LogSumExp(Op):
 class CrossEntropy(Op):
     """The mean over rows of logsumexp(logits) - logits[label]: (rows, classes), (rows,) -> ()."""
 
+    autocast = "raise"
     reads = reads(0, 1)
 
     def shape(self, logits: Shape, labels: Shape) -> Shape:

@@ -6,6 +6,7 @@ from needle_nn.optim.clip import clip_grad_norm, clip_grad_value
 from needle_nn.optim.lion import Lion
 from needle_nn.optim.optimizer import Optimizer
 from needle_nn.optim.rmsprop import RMSProp
+from needle_nn.optim.scaler import GradScaler
 from needle_nn.optim.schedule import Schedule, cosine, one_cycle, step_decay, warm_up
 from needle_nn.optim.sgd import SGD
 
@@ -14,6 +15,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "GradScaler",
     "Lion",
     "Optimizer",
     "RMSProp",

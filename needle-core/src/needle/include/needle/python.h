@@ -211,7 +211,7 @@ template <> struct Argument<Pair> {
 template <class AnyView, bool shaped> struct ViewArgument {
   AnyView value;
   int64_t weight;
-  explicit ViewArgument(PyObject* object) : buffer_(read_view(object, value, shaped)), weight(value.size) {}
+  explicit ViewArgument(PyObject* object) : buffer_(read_view(object, value, shaped)) { weight = value.size; }
   ~ViewArgument() { Py_XDECREF(buffer_); }
   ViewArgument(const ViewArgument&) = delete;
   ViewArgument& operator=(const ViewArgument&) = delete;

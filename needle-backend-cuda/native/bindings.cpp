@@ -1,0 +1,241 @@
+// The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
+#include <needle/sequence.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "event.h"
+#include "fault.h"
+#include "matmul.h"
+#include "python.h"
+
+namespace py = pybind11;
+using namespace needle;
+
+namespace {
+
+// allocate(index, nbytes)
+PyObject* allocate_buffer(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  try {
+    if (count != 2) throw std::invalid_argument("allocate: 2 arguments expected");
+    Runtime& device = Runtime::of(Argument<int>(arguments[0]).value);
+    set_runtime(device);
+    device.begin("allocate");
+    return new_buffer(device, static_cast<Py_ssize_t>(Argument<int64_t>(arguments[1]).value));
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
+
+const Kernel kernels_by_name[] = {
+    kernel<&copy>("copy"),
+    kernel<&cast>("cast"),
+    kernel<&unary>("unary"),
+    kernel<&binary>("binary"),
+    kernel<&binary_scalar>("binary_scalar"),
+    kernel<&where>("where"),
+    kernel<&reduce>("reduce"),
+    kernel<&argmax>("argmax"),
+    kernel<&cumsum>("cumsum"),
+    kernel<&matmul>("matmul"),
+    kernel<&matmul_naive>("matmul_naive"),
+    kernel<&matmul_tiled>("matmul_tiled"),
+    kernel<&linear>("linear"),
+    kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_grad_input>("conv2d_grad_input"),
+    kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&pool2d>("pool2d"),
+    kernel<&pool2d_grad>("pool2d_grad"),
+    kernel<&layer_norm>("layer_norm"),
+    kernel<&layer_norm_grad>("layer_norm_grad"),
+    kernel<&rms_norm>("rms_norm"),
+    kernel<&rms_norm_grad>("rms_norm_grad"),
+    kernel<&moments>("moments"),
+    kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_grad>("batch_norm_grad"),
+    kernel<&attention>("attention"),
+    kernel<&attention_grad>("attention_grad"),
+    kernel<&argsort>("argsort"),
+    kernel<&gather>("gather"),
+    kernel<&scatter_add>("scatter_add"),
+    kernel<&softmax>("softmax"),
+    kernel<&log_softmax>("log_softmax"),
+    kernel<&softmax_grad>("softmax_grad"),
+    kernel<&log_softmax_grad>("log_softmax_grad"),
+    kernel<&cross_entropy>("cross_entropy"),
+    kernel<&cross_entropy_grad>("cross_entropy_grad"),
+    kernel<&sgd_step>("sgd_step"),
+    kernel<&adam_step>("adam_step"),
+    kernel<&needle::random>("random"),
+};
+
+void add_functions(py::module_& m) {
+  using Function = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+  const Function call = allocate_buffer;
+  static std::vector<PyMethodDef> methods{
+      {"allocate", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr}};
+  for (const Kernel& kernel : kernels_by_name) methods.push_back(kernel.method);
+  methods.push_back({nullptr, nullptr, 0, nullptr});
+  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
+}
+
+Prepare prepare_of(const std::string& name) {
+  for (const Kernel& kernel : kernels_by_name) {
+    if (name == kernel.method.ml_name) return kernel.prepare;
+  }
+  throw py::value_error("sequence: no method " + name);
+}
+
+// Makes the device the one that is being called.
+Runtime& enter(int index, const char* op) {
+  Runtime& device = Runtime::of(index);
+  set_runtime(device);
+  device.begin(op);
+  return device;
+}
+
+// A Sequence, and the device that it is for.
+class DeviceSequence {
+ public:
+  // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
+  DeviceSequence(int index, const std::vector<std::pair<std::string, py::tuple>>& calls, const py::list& moving)
+      : index_(index) {
+    std::vector<Prepare> prepares;
+    py::list arguments;
+    for (const auto& [name, given] : calls) {
+      prepares.push_back(prepare_of(name));
+      arguments.append(given);
+    }
+    sequence_ = std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+  }
+
+  void run() {
+    enter(index_, "sequence");
+    sequence_->run();
+  }
+
+ private:
+  int index_;
+  std::unique_ptr<Sequence> sequence_;
+};
+
+struct Part {  // of a buffer: from `offset`, as long as the host's bytes
+  Runtime& device;
+  char* data;
+};
+
+Part checked_part(py::handle buffer, int64_t offset, int64_t nbytes, const char* op) {
+  const BufferObject* memory = as_buffer(buffer.ptr());
+  if (offset < 0 || offset > memory->nbytes || nbytes > memory->nbytes - offset) {
+    throw py::value_error("the bytes lie outside the buffer");
+  }
+  return {enter(memory->index, op), memory->data + offset};
+}
+
+void upload(py::handle dst, int64_t offset, const py::buffer& host) {
+  const py::buffer_info info = host.request();
+  const size_t nbytes = static_cast<size_t>(info.size * info.itemsize);
+  const Part to = checked_part(dst, offset, static_cast<int64_t>(nbytes), "upload");
+  const py::gil_scoped_release unlocked;
+  to.device.staging.upload(to.data, info.ptr, nbytes, to.device.stream);
+}
+
+void download(py::handle src, int64_t offset, const py::buffer& host) {
+  const py::buffer_info info = host.request(true);
+  const size_t nbytes = static_cast<size_t>(info.size * info.itemsize);
+  const Part from = checked_part(src, offset, static_cast<int64_t>(nbytes), "download");
+  const py::gil_scoped_release unlocked;
+  from.device.staging.download(info.ptr, from.data, nbytes, from.device.stream);
+}
+
+// dst's queue waits for src's, the bytes travel, src's queue waits for them: either may be dropped on return.
+void copy_peer(py::handle dst, int64_t dst_offset, py::handle src, int64_t src_offset, int64_t nbytes) {
+  const Part from = checked_part(src, src_offset, nbytes, "copy_peer");
+  const Event sent(from.device);
+  const Part to = checked_part(dst, dst_offset, nbytes, "copy_peer");
+  check(cudaStreamWaitEvent(to.device.stream, sent.handle(), 0));
+  check(cudaMemcpyPeerAsync(to.data, to.device.index, from.data, from.device.index, static_cast<size_t>(nbytes),
+                            to.device.stream));
+  const Event received(to.device);
+  enter(from.device.index, "copy_peer");
+  check(cudaStreamWaitEvent(from.device.stream, received.handle(), 0));
+}
+
+void synchronize(int index) {
+  Runtime& device = enter(index, "synchronize");
+  const py::gil_scoped_release unlocked;
+  device.wait();
+}
+
+py::dict stats(int index) {
+  const Runtime& device = enter(index, "memory_stats");
+  const MemoryStats& stats = device.memory.stats();
+  py::dict by_name;
+  by_name["used"] = stats.used;
+  by_name["held"] = stats.held;
+  by_name["peak"] = stats.peak;
+  by_name["peak_held"] = stats.peak_held;
+  by_name["total"] = device.properties.totalGlobalMem;
+  by_name["system_allocations"] = stats.system_allocations;
+  return by_name;
+}
+
+std::string describe(int index) {
+  const cudaDeviceProp& properties = enter(index, "describe").properties;
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver));
+  return std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor) + ", " +
+         std::to_string(properties.multiProcessorCount) + " multiprocessors, " +
+         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + std::to_string(driver / 1000) +
+         "." + std::to_string(driver % 1000 / 10);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_ext, m) {
+  m.doc() = "Kernels and runtime of CUDA devices.";
+  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
+  add_functions(m);
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const py::builtin_exception&) {
+      throw;
+    } catch (const py::error_already_set&) {
+      throw;
+    } catch (...) {
+      set_python_error();
+    }
+  });
+  m.def("upload", &upload);
+  m.def("download", &download);
+  m.def("copy_peer", &copy_peer);
+  m.def("synchronize", &synchronize);
+  m.def("memory_stats", &stats);
+  m.def("reset_peak", [](int index) { enter(index, "reset_peak").memory.reset_peak(); });
+  m.def("empty_cache", [](int index) { enter(index, "empty_cache").memory.empty_cache(); });
+  m.def("set_memory_limit",
+        [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
+  m.def("describe", &describe);
+  m.def("set_tf32", &set_tf32);
+  m.def("set_tuning", &set_tuning);
+  m.def("fault", [](int index) {
+    enter(index, "fault");
+    fault();
+  });
+  m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
+  m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
+  py::class_<DeviceSequence>(m, "Sequence")
+      .def(py::init<int, const std::vector<std::pair<std::string, py::tuple>>&, const py::list&>())
+      .def("run", &DeviceSequence::run);
+  py::class_<Event>(m, "Event")
+      .def(py::init([](int index) { return new Event(enter(index, "record")); }))
+      .def_property_readonly("done", &Event::done)
+      .def("wait", &Event::wait, py::call_guard<py::gil_scoped_release>())
+      .def("milliseconds_since", &Event::milliseconds_since);
+}
