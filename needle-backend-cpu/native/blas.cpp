@@ -19,7 +19,7 @@ void share_threads() {}  // the library takes what it wants
 #else
 constexpr auto sgemm = scipy_cblas_sgemm;
 constexpr auto dgemm = scipy_cblas_dgemm;
-void share_threads() { scipy_openblas_set_num_threads_local(threads_here()); }
+void share_threads() { scipy_openblas_set_num_threads(threads_here()); }
 #endif
 
 void multiply(const Gemm& g, CBLAS_TRANSPOSE a, CBLAS_TRANSPOSE b, float keep, float* c) {
