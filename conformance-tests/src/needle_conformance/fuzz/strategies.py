@@ -1,5 +1,6 @@
 """Draws random programs with hypothesis, which also makes a failing one smaller."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -89,7 +90,7 @@ def _binary(d: _Draft) -> None:
 
 def _fit(a: Shape, b: Shape) -> bool:
     try:
-        return np.prod(np.broadcast_shapes(a, b)) <= 4000
+        return math.prod(np.broadcast_shapes(a, b)) <= 4000
     except ValueError:
         return False
 
