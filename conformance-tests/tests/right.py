@@ -118,6 +118,13 @@ class SineExpected(Sine):
     )
 
 
+class SineExpectedToo(Sine):
+    """One failure that happens, one that does not."""
+
+    profile = ConformanceProfile({}, {"kernels/kernel/exp[float32-p*": "exp is sine here",
+                                      "errors/refused/squeeze*": "it never fails"})  # fmt: skip
+
+
 class RightButExpected(Base):
     profile = ConformanceProfile({}, {"ops/values/tanh[float32-*": "it never fails"})
 
@@ -149,5 +156,5 @@ class Declining(Base):
 RIGHT: dict[str, type[Backend]] = {
     "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).strip("_"): cls
     for cls in (Memory, Required, Narrow, Crashing, Exiting, Hanging, HangingOnSums, Unopenable,
-                Printing, Sine, SineExpected, RightButExpected, NameLess, Wider, Declining)
+                Printing, Sine, SineExpected, SineExpectedToo, RightButExpected, NameLess, Wider, Declining)
 }  # fmt: skip

@@ -56,6 +56,8 @@ def test_headline(card: Card) -> None:
 def test_cells(card: Card) -> None:
     """A cell tells the worst of its layouts, and kinds that are alike share a line."""
     lines = {row[0].text: row[1].text for row in tables.primitives(card).rows}
+    assert "abs" not in lines
+    assert tables.primitives(card).note.endswith("1 ops were blocked.")
     assert lines["exp"] == "FAIL 1/3"
     assert lines["add"] == "NATIVE"
     reasons = {row[1].text: (row[0].text, row[2].text) for row in tables.reasons(card).rows}

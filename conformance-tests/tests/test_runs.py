@@ -51,16 +51,16 @@ def conform(tmp_path: Path) -> Conform:
 
 
 def test_some_of_it(conform: Conform) -> None:
-    run = conform("wider", "--stage", "ops", "--stage", "metadata", "-k", "tanh or describe")
+    run = conform("wider", "--stage", "memory", "--stage", "metadata", "-k", "item or describe")
     assert run.code == 0, run.text
     assert "wider:0: NumPy" in run.text
-    assert "every op ran natively" in run.text
+    assert "wider:0: NumPy" in run.text
 
 
 def test_what_was_not_native_is_told(conform: Conform) -> None:
-    run = conform("required", "--stage", "kernels", "-k", "matmul")
+    run = conform("required", "--stage", "training", "-k", "by_hand")
     assert run.code == 0, run.text
-    assert "composed  the backend has no matmul: matmul" in run.text.replace("composed the", "composed  the")
+    assert re.search("composed +the backend has no matmul: matmul", run.text)
 
 
 def test_nothing_run_is_a_failure(conform: Conform) -> None:
@@ -81,7 +81,7 @@ def test_unknown_device(device: str, text: str, conform: Conform) -> None:
 
 
 def test_a_failure_blocks_what_comes_after(conform: Conform) -> None:
-    run = conform("sine", "-k", "exp[float32")
+    run = conform("sine", "--stage", "kernels", "--stage", "errors", "-k", "exp[float32 or refused")
     assert run.code == 1
     assert run.failed == {"kernels"}
     assert run.counts["blocked"] > 20
@@ -90,20 +90,13 @@ def test_a_failure_blocks_what_comes_after(conform: Conform) -> None:
     assert "t = trial('exp', 'sine:0', 'float32', 'offset')" in run.text
 
 
-def test_a_stage_alone_is_not_blocked(conform: Conform) -> None:
-    run = conform("sine", "--stage", "ops", "-k", "exp[float32 or tanh[float32")
-    assert run.failed == {"ops"}
-    assert not run.counts["blocked"]
-
-
 def test_expected_failures(conform: Conform) -> None:
-    """They pass for failures, block nothing, and are strict."""
-    run = conform("sine_expected", "--stage", "kernels", "--stage", "errors", "-k",
+    """They pass for failures and block nothing; one that passes is a failure."""
+    run = conform("sine_expected_too", "--stage", "kernels", "--stage", "errors", "-k",
                   "(0-exp[float32-p and not prob) or (refused and squeeze)")  # fmt: skip
     assert run.counts["xfailed"] > 1
-    assert not run.counts["failed"], run.text[-3000:]
-    run = conform("right_but_expected", "--stage", "ops", "-k", "tanh[float32")
-    assert (run.code, run.failed) == (1, {"ops"})
+    assert not run.counts["blocked"], run.text[-3000:]
+    assert run.failed == {"errors"}
     assert "it never fails" in run.text
 
 

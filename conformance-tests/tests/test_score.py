@@ -96,6 +96,7 @@ def test_a_failure_blocks_later_stages(here: Here) -> None:
     assert Status.BLOCKED not in statuses(going_on)
     assert statuses(going_on, "exp", "ops") >= {Status.FAIL}
     assert statuses(going_on, "tanh", "ops") == {Status.NATIVE}
+    assert Status.BLOCKED not in statuses(here("sine", "exp", stages=("ops",)))
 
 
 def test_what_did_not_run_has_not_passed(here: Here) -> None:

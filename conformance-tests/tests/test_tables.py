@@ -22,12 +22,13 @@ from needle_conformance.watch import ops_seen
 # Tried in the stage memory: it takes a second device.
 ELSEWHERE = {"Move"}
 NOT_OPS = {"as_tensor", "grad", "value_and_grad", "elementwise", "dropout"}
+COURSE = {"needle.course_op"}  # in whose classes users write ops; imported with the first of the course's names
 MODULES = {f"needle.{name}" for name in ("functions", "arrangement", "einstein", "image", "neural")}
 
 
 def all_ops(of: type[Op] = Op) -> set[type[Op]]:
-    """Every op class that can be used, hence no base without a `forward` or a kind."""
-    below = {op for child in of.__subclasses__() for op in all_ops(child)}
+    """Every op class that can be used, hence no base without a `forward` or a kind, and not the course's."""
+    below = {op for child in of.__subclasses__() if child.__module__ not in COURSE for op in all_ops(child)}
     wants_kind = any("kind" in getattr(c, "__annotations__", {}) for c in of.__mro__)
     usable = not inspect.isabstract(of) and (hasattr(of, "kind") or not wants_kind)
     return below | {of} if usable else below

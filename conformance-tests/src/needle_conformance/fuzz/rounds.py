@@ -22,7 +22,7 @@ from needle_conformance.fuzz.program import Program
 from needle_conformance.fuzz.strategies import programs
 
 _ROUND = 100  # programs; hypothesis keeps in mind what it has drawn in a round
-_SHRINKING = 10.0  # seconds for making a failure smaller
+_SHRINKING = 6.0  # seconds for making a failure smaller
 _SETTINGS = settings(max_examples=_ROUND, deadline=None, database=None, report_multiple_bugs=False,
                      suppress_health_check=list(HealthCheck))  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Draws random programs with hypothesis, which also makes a failing one smaller."""
 
+import math
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def _binary(d: _Draft) -> None:
 
 def _fit(a: Shape, b: Shape) -> bool:
     try:
-        return prod(np.broadcast_shapes(a, b)) <= 4000
+        return math.prod(np.broadcast_shapes(a, b)) <= 4000
     except ValueError:
         return False
 

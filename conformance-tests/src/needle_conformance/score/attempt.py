@@ -3,6 +3,7 @@
 import linecache
 import time
 import traceback
+from collections import Counter
 from typing import Any
 
 from needle.backend import View, views_in
@@ -13,11 +14,11 @@ from needle.registry import BUILT_IN, registry
 from needle.registry import device as as_device
 from needle_conformance.kernel import KernelTrial
 from needle_conformance.score.rows import Row, matches
-from needle_conformance.score.status import Outcome, Status
+from needle_conformance.score.status import WRONG, Outcome, Status
 from needle_conformance.shrink import shrunk_script
 
+_SHRUNK = 3  # failures of one op
 ABOUT_OPS = ("copy", "kernels", "ops", "gradients", "training")
-_ENOUGH = 2e-3  # seconds of measuring on each side
 
 
 class Ledger:
@@ -47,8 +48,22 @@ def _span(view: View) -> int:
     return (last - first) * view.dtype.itemsize
 
 
-def attempt(row: Row, device: Device, measure: bool = False, shrink: bool = True) -> Outcome:
-    """Run a row and tell what became of it."""
+class Attempts:
+    """Runs rows of one device; the first failures of each op are made smaller, the others are like them, as a rule."""
+
+    def __init__(self, device: Device, measure: float) -> None:
+        self.device, self.measure = device, measure
+        self.failures: Counter[str] = Counter()
+
+    def run(self, row: Row) -> Outcome:
+        op = row.outcome().op
+        outcome = attempt(row, self.device, self.measure, shrink=self.failures[op] < _SHRUNK)
+        self.failures[op] += outcome.status in WRONG
+        return outcome
+
+
+def attempt(row: Row, device: Device, measure: float = 0.0, shrink: bool = True) -> Outcome:
+    """Run a row and tell what became of it; take its time for so many seconds, on the device and the reference."""
     outcome, ledger = row.outcome(), Ledger(device)
     reset_fallbacks()
     observers.append(ledger)
@@ -67,7 +82,7 @@ def attempt(row: Row, device: Device, measure: bool = False, shrink: bool = True
     if outcome.status in (Status.FAIL, Status.XPASS):
         outcome.script = shrunk_script(row.trial, outcome.status is Status.FAIL and shrink) or _command(row, device)
     elif measure and isinstance(row.trial, KernelTrial):
-        _measure(outcome, row.trial)
+        _measure(outcome, row.trial, measure)
     return outcome
 
 
@@ -118,18 +133,18 @@ def _command(row: Row, device: Device) -> str:
     return f"needle-conform score {device} --only '{row.id}'"
 
 
-def _measure(outcome: Outcome, trial: KernelTrial) -> None:
+def _measure(outcome: Outcome, trial: KernelTrial, seconds: float) -> None:
     """The fastest of some runs of all the row's calls, here and on the reference."""
-    outcome.seconds = _fastest(trial)
+    outcome.seconds = _fastest(trial, seconds)
     same = trial.device.backend == BUILT_IN
     reference = trial if same else KernelTrial(trial.kernel, as_device(BUILT_IN), trial.dtype, trial.layout)
-    outcome.reference_seconds = outcome.seconds if same else _fastest(reference)
+    outcome.reference_seconds = outcome.seconds if same else _fastest(reference, seconds)
 
 
-def _fastest(trial: KernelTrial) -> float:
+def _fastest(trial: KernelTrial, seconds: float) -> float:
     backend = dispatcher(trial.device).backend
     calls = trial.placed_calls()
-    best, end = float("inf"), time.perf_counter() + _ENOUGH
+    best, end = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < end:
         began = time.perf_counter()
         _run(calls)

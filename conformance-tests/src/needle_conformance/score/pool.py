@@ -28,7 +28,7 @@ class Task:
     only: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     quick: bool = False
-    measure: bool = False
+    measure: float = 0.0  # seconds of taking the time of each kernel
     seconds: float = 60.0  # that a row may take
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from needle.dispatch import dispatcher
 from needle.registry import device as as_device
 from needle_conformance.plugin import STAGES
-from needle_conformance.score.attempt import attempt
+from needle_conformance.score.attempt import Attempts
 from needle_conformance.score.card import Card, versions
 from needle_conformance.score.pool import Pool, Task, WorkerDiedError
 from needle_conformance.score.rows import Row, asked, rows
@@ -34,9 +34,9 @@ class Here:
         return [row.outcome() for row in self.found.values()]
 
     def run(self, outcomes: Sequence[Outcome]) -> None:
+        attempts = Attempts(as_device(self.task.device), self.task.measure)
         for outcome in outcomes:
-            found = attempt(self.found[outcome.id], as_device(self.task.device), self.task.measure)
-            vars(outcome).update(vars(found))
+            vars(outcome).update(vars(attempts.run(self.found[outcome.id])))
             self.tell(outcome)
 
     def close(self) -> None: ...

@@ -62,7 +62,7 @@ def summary(rows: Iterable[Outcome]) -> Cell:
 
 def primitives(card: Card) -> Table:
     """Each primitive and kind in each dtype, over all layouts; kinds that are alike stand in one line."""
-    lines = _by_dtype(card.kernels)
+    lines, blocked = _not_blocked(_by_dtype(card.kernels))
     groups: dict[tuple[object, ...], list[str]] = {}
     for op, cells in lines.items():
         groups.setdefault((primitive_of(op), *cells.items()), []).append(op)
@@ -70,7 +70,14 @@ def primitives(card: Card) -> Table:
     rows = [[Cell(_label(str(key[0]), ops)), *(lines[ops[0]].get(d, Cell("")) for d in dtypes)]
             for key, ops in groups.items()]  # fmt: skip
     note = "Each cell sums up all layouts: the worst status, and how many of them have it."
+    note += f" {blocked} ops were blocked." if blocked else ""
     return Table("Primitives of the protocol", ["op", *dtypes], rows, note)
+
+
+def _not_blocked(lines: dict[str, dict[str, Cell]]) -> tuple[dict[str, dict[str, Cell]], int]:
+    """The ops of which anything ran, and how many there are besides."""
+    ran = {op: cells for op, cells in lines.items() if any(c.text != Status.BLOCKED.value for c in cells.values())}
+    return ran, len(lines) - len(ran)
 
 
 def _label(primitive: str, ops: list[str]) -> str:

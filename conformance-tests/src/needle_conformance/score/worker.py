@@ -11,17 +11,12 @@ import json
 import os
 import sys
 import warnings
-from collections import Counter
 from typing import Any, TextIO
 
-from needle.device import Device
 from needle.dispatch import dispatcher
 from needle.registry import device as as_device
-from needle_conformance.score.attempt import attempt
-from needle_conformance.score.rows import Row, rows
-from needle_conformance.score.status import WRONG
-
-_SHRUNK = 3  # failures of one op that are made smaller; the others fail for the same reason, as a rule
+from needle_conformance.score.attempt import Attempts
+from needle_conformance.score.rows import rows
 
 
 def main() -> None:
@@ -41,19 +36,12 @@ def serve(commands: TextIO, answers: TextIO) -> None:
         wanted = rows(device, tuple(asked["only"]), tuple(asked["stages"]), asked["quick"])
         _tell(answers, rows=[row.outcome().as_dict() for row in wanted])
     every = {row.id: row for row in rows(device)}
-    failures: Counter[str] = Counter()
+    attempts = Attempts(device, asked["measure"])
     for line in commands:
         for row_id in json.loads(line)["run"]:
             _tell(answers, start=row_id)
-            _tell(answers, done=_run(every[row_id], device, asked["measure"], failures))
+            _tell(answers, done=attempts.run(every[row_id]).as_dict())
         _tell(answers, idle=True)
-
-
-def _run(row: Row, device: Device, measure: bool, failures: Counter[str]) -> dict[str, Any]:
-    op = row.outcome().op
-    outcome = attempt(row, device, measure, shrink=failures[op] < _SHRUNK)
-    failures[op] += outcome.status in WRONG
-    return outcome.as_dict()
 
 
 def _tell(answers: TextIO, **message: Any) -> None:

@@ -1,0 +1,84 @@
+"""The command: what it writes, and its exit status. Everything runs in this process (`--jobs 0`)."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from needle_conformance.command import main
+from needle_conformance.score.card import Card
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def score(device: str, *arguments: str) -> Result:
+    return run("score", device, "--jobs", "0", "--stage", "kernels", "--only", "exp", *arguments)
+
+
+@pytest.mark.parametrize(("device", "arguments", "status", "text"), [
+    ("numpy", [], 0, "numpy: passed; native: the required ten 100 %"),
+    ("memory", [], 0, "memory: passed; native: the required ten 0 %"),
+    ("memory", ["--fail-on", "host"], 1, "--fail-on: "),
+    ("required", ["--fail-on", "host"], 0, "passed"),
+    ("sine", [], 1, "NOT PASSED"),
+    ("numpy", ["--only", "exq"], 1, "--only: no row has this op or an id that matches"),
+    ("numpy", ["--view", "perf"], 0, "speed-up"),
+])  # fmt: skip
+def test_score(device: str, arguments: list[str], status: int, text: str) -> None:
+    done = score(device, *arguments)
+    assert done.exit_code == status, done.output
+    assert text in done.output
+
+
+def test_reports_and_comparison(tmp_path: Path) -> None:
+    files = {f"--{kind}": tmp_path / f"score.{kind}" for kind in ("json", "markdown", "html", "badge")}
+    done = score("required", *(str(part) for pair in files.items() for part in pair))
+    assert done.exit_code == 0, done.output
+    assert all(file.stat().st_size > 300 for file in files.values())
+    old = files["--json"]
+    assert Card.read(old).device == "required"
+    done = score("required", "--compare", str(old))
+    assert (done.exit_code, "0 rows better or new, 0 worse" in done.output) == (0, True), done.output
+    done = score("memory", "--compare", str(old))
+    assert (done.exit_code, "0 worse" in done.output) == (1, False), done.output
+    old.write_text("{}")
+    done = score("required", "--compare", str(old))
+    assert done.exit_code == 2
+    assert "no score of needle-conform" in done.output
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("Foo", "is no name of a device"), ("lambda", "is no name of a device"), ("numpy", "there is a backend 'numpy'"),
+    ("exp", "needle.exp has a meaning already"),
+])  # fmt: skip
+def test_names_that_no_device_can_have(name: str, text: str, tmp_path: Path) -> None:
+    done = run("new", name, "--folder", str(tmp_path / "package"))
+    assert (done.exit_code, text in done.output) == (2, True), done.output
+    assert not (tmp_path / "package").exists()
+
+
+def test_new(tmp_path: Path) -> None:
+    """A package whose code compiles and has no gaps left; it overwrites nothing."""
+    folder = tmp_path / "package"
+    done = run("new", "my_own", "--folder", str(folder))
+    assert done.exit_code == 0, done.output
+    made = [path for path in folder.rglob("*") if path.is_file()]
+    assert folder / "src" / "needle_backend_my_own" / "backend.py" in made
+    for path in made:
+        text = path.read_text()
+        assert "{{" not in text.replace("${{ matrix.python }}", "")
+        if path.suffix == ".py":
+            compile(text, str(path), "exec")
+    assert "class MyOwnBackend(Backend):" in (folder / "src" / "needle_backend_my_own" / "backend.py").read_text()
+    done = run("new", "my_own", "--folder", str(folder))
+    assert (done.exit_code, "exists" in done.output) == (2, True)
+
+
+def test_help() -> None:
+    """Each command explains itself, with examples and exit statuses."""
+    text = run("--help").output
+    assert all(word in text for word in ("new", "score", "fuzz", "examples:", "exit status:"))
+    for command in ("new", "score", "fuzz"):
+        assert run(command, "--help").exit_code == 0
