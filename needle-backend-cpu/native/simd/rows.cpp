@@ -33,12 +33,12 @@ template <class T> T max_of(const T* x, int64_t n) {
 // Of numbers from which the maximum was taken.
 template <class T> void exp_all(const T* x, T* out, int64_t n) {
   NEEDLE_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) out[i] = math::exp_below(x[i]);
+  for (int64_t i = 0; i < n; ++i) out[i] = math::exp(x[i]);
 }
 
 template <class T> void exp_shifted(const T* x, T most, T* out, int64_t n) {
   NEEDLE_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) out[i] = math::exp_below(x[i] - most);
+  for (int64_t i = 0; i < n; ++i) out[i] = math::exp(x[i] - most);
 }
 
 // Calls f(first row, rows) for groups of rows of about kFlat elements.
@@ -82,7 +82,7 @@ template <class T> double exp_sum(const T* x, T most, int64_t n, T* scratch) {
   for (int64_t begin = 0; begin < n; begin += kFlat) {
     const int64_t length = n - begin < kFlat ? n - begin : kFlat;
     NEEDLE_INDEPENDENT
-    for (int64_t i = 0; i < length; ++i) scratch[i] = math::exp_below(x[begin + i] - most);
+    for (int64_t i = 0; i < length; ++i) scratch[i] = math::exp(x[begin + i] - most);
     total += static_cast<double>(sum_of(scratch, length));
   }
   return total;

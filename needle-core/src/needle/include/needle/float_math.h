@@ -197,16 +197,6 @@ NEEDLE_HD float exp_easy(float x) {
   return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(p)) + (static_cast<uint32_t>(parts.n) << 23)));
 }
 
-NEEDLE_HD double exp_easy(double x) { return __builtin_exp(x); }
-
-// e^x for x <= 0, where what is smaller than every normal number is 0: what a softmax needs. NaN stays.
-NEEDLE_HD float exp_below(float x) {
-  const float y = exp_easy(x < -kExpEasy ? -kExpEasy : x);
-  return x < -kExpEasy ? 0.0f : x != x ? x : y;
-}
-
-NEEDLE_HD double exp_below(double x) { return __builtin_exp(x); }
-
 // 1 / (1 + e^-x) for |x| <= kExpEasy; the rounding error of 1 + e is taken out again.
 NEEDLE_HD float sigmoid_easy(float x) {
   const float e = exp_easy(-x);
