@@ -1,4 +1,5 @@
 // Compile options, libraries, functions with their constants, and pipelines.
+#include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -167,6 +168,12 @@ SIM_LIVE
 }
 @end
 
+// Kernels are linked with the executor that this process has loaded.
+static std::string executor_path() {
+  Dl_info info;
+  return dladdr((void*)&msl_open, &info) ? info.dli_fname : "libmslexec.so";
+}
+
 // The compiler is a program of its own; what it made is kept in METALSIM_CACHE by hash of source, options and compiler.
 id<MTLLibrary> metalsim_compile(NSString* src, MTLCompileOptions* opt, NSError** e) {
   const char* dir = getenv("METALSIM_CACHE");
@@ -183,7 +190,7 @@ id<MTLLibrary> metalsim_compile(NSString* src, MTLCompileOptions* opt, NSError**
     fwrite(text.data(), 1, text.size(), f);
     fclose(f);
     std::string tmp = so + "." + std::to_string(getpid());
-    std::string cmd = std::string("python3 " METALSIM_DIR "/mslc --lib " METALSIM_LIB) + (check ? " --check" : "") +
+    std::string cmd = std::string("python3 " METALSIM_DIR "/mslc --lib ") + executor_path() + (check ? " --check" : "") +
                       (fast ? " --fast-math" : "") + " -o " + tmp + " " + base + ".metal >" + log + " 2>&1";
     if (system(cmd.c_str())) {
       std::string out;

@@ -94,14 +94,27 @@
   -(MPSGraphTensor*)sel##WithTensor : (MPSGraphTensor*)a name : (NSString*)n { \
     return [self un:a f:[](double x) -> double { return e; }];                 \
   }
+// clang-format off
 BIN(addition, x + y)
 BIN(subtraction, x - y)
-BIN(multiplication, x* y)
-    BIN(division, x / y) BIN(power, pow(x, y)) BIN(maximum, std::max(x, y)) BIN(minimum, std::min(x, y))
-        CMP(equal, x == y) CMP(greaterThanOrEqualTo, x >= y) UN(exponent, exp(x)) UN(logarithm, log(x))
-            UN(tanh, tanh(x)) UN(squareRoot, sqrt(x)) UN(negative, -x) UN(reLU, x > 0 ? x : 0) -
-    (MPSGraphTensor*)selectWithPredicateTensor : (MPSGraphTensor*)p truePredicateTensor
-    : (MPSGraphTensor*)a falsePredicateTensor : (MPSGraphTensor*)b name : (NSString*)n {
+BIN(multiplication, x * y)
+BIN(division, x / y)
+BIN(power, pow(x, y))
+BIN(maximum, std::max(x, y))
+BIN(minimum, std::min(x, y))
+CMP(equal, x == y)
+CMP(greaterThanOrEqualTo, x >= y)
+UN(exponent, exp(x))
+UN(logarithm, log(x))
+UN(tanh, tanh(x))
+UN(squareRoot, sqrt(x))
+UN(negative, -x)
+UN(reLU, x > 0 ? x : 0)
+// clang-format on
+- (MPSGraphTensor*)selectWithPredicateTensor:(MPSGraphTensor*)p
+                         truePredicateTensor:(MPSGraphTensor*)a
+                        falsePredicateTensor:(MPSGraphTensor*)b
+                                        name:(NSString*)n {
   Shape sp = N(p)->shape, sa = N(a)->shape, sb = N(b)->shape, s = bcast(sp, bcast(sa, sb));
   return [self node:{N(p), N(a), N(b)}
               shape:s
