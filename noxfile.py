@@ -23,8 +23,12 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
-PACKAGES = ("needle-core", "needle-nn", "needle-backend-cpu", "conformance-tests")  # each after those it depends on
-EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./conformance-tests")
+PACKAGES = (  # each after those it depends on
+    "needle-core", "needle-nn", "needle-backend-cpu", "needle-backend-msl", "conformance-tests",
+)  # fmt: skip
+EVERYTHING = (
+    "./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./needle-backend-msl", "./conformance-tests",
+)  # fmt: skip
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
@@ -89,9 +93,17 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-def conform(session: nox.Session, *arguments: str) -> None:
+def conform(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     """The suite as its users run it: from the installed package, here with this repository's settings."""
-    session.run("pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments, env=ONE_THREAD)
+    session.run(
+        "pytest",
+        "-c",
+        "pyproject.toml",
+        "--pyargs",
+        "needle_conformance",
+        *arguments,
+        env={**ONE_THREAD, **(env or {})},
+    )
 
 
 for other in PYTHONS:
@@ -105,6 +117,30 @@ def conformance(session: nox.Session) -> None:
     conform(session, *(session.posargs or ["--device=numpy", "--device=cpu"]))
 
 
+@nox.session(default=False)
+def metal(session: nox.Session) -> None:
+    """The Metal backend on the simulator, for Linux on x86-64; `-- ARGUMENTS` go to its conformance suite alone.
+
+    The suite's kernels run with every access checked, in two layouts and an order of threads that is not the usual
+    one; then everything runs unchecked, in the types that programs use most.
+    """
+    if shutil.which("clang++-19") is None or not Path("/usr/include/GNUstep").is_dir():
+        session.run("apt-get", "install", "--yes", "--quiet", *SIMULATOR_NEEDS, external=True)
+    session.install("./needle-core", "./needle-nn", "./conformance-tests")
+    session.install("./needle-backend-msl", env={"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())})
+    if session.posargs:
+        conform(session, "--device=msl", *session.posargs)
+        return
+    session.run("pytest", "metal-simulator/tests", env=ONE_THREAD)
+    session.run("pytest", "needle-backend-msl/tests", env=ONE_THREAD)
+    with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1"}
+    conform(session, "--device=msl", "--stage=kernels", "-k", "compact or permuted", env=with_checks)
+    conform(session, "--device=msl", "-k", "not kernels and (float32 or int32)", env={"METALSIM_NOCHECK": "1"})
+
+
+SIMULATOR_NEEDS = ("clang-19", "libgnustep-base-dev", "libobjc-12-dev", "libblocksruntime-dev")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """The layout and the habits of the code: ruff for Python, clang-format for C++; `-- --fix` repairs what it can."""
@@ -112,7 +148,8 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check"]))
-    files = [path for package in PACKAGES for path in sorted(Path(package).rglob("*")) if "build" not in path.parts]
+    folders = (*PACKAGES, "metal-simulator")
+    files = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if "build" not in path.parts]
     sources = [str(path) for path in files if path.suffix in NATIVE]
     session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)
 

@@ -190,8 +190,9 @@ id<MTLLibrary> metalsim_compile(NSString* src, MTLCompileOptions* opt, NSError**
     fwrite(text.data(), 1, text.size(), f);
     fclose(f);
     std::string tmp = so + "." + std::to_string(getpid());
-    std::string cmd = std::string("python3 " METALSIM_DIR "/mslc --lib ") + executor_path() + (check ? " --check" : "") +
-                      (fast ? " --fast-math" : "") + " -o " + tmp + " " + base + ".metal >" + log + " 2>&1";
+    std::string cmd = std::string("python3 " METALSIM_DIR "/mslc --lib ") + executor_path() +
+                      (check ? " --check" : "") + (fast ? " --fast-math" : "") + " -o " + tmp + " " + base +
+                      ".metal >" + log + " 2>&1";
     if (system(cmd.c_str())) {
       std::string out;
       char buf[4096];

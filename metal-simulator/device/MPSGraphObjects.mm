@@ -86,8 +86,10 @@ static double rnd(MPSDataType t, double x) {
 P(strideInX, StrideInX, sx)
 P(strideInY, StrideInY, sy)
 P(dilationRateInX, DilationRateInX, dx)
-    P(dilationRateInY, DilationRateInY, dy) P(paddingLeft, PaddingLeft, pl) P(paddingRight, PaddingRight, pr)
-        P(paddingTop, PaddingTop, pt) P(paddingBottom, PaddingBottom, pb) P(groups, Groups, g) +
+P(dilationRateInY, DilationRateInY, dy)
+P(paddingLeft, PaddingLeft, pl)
+    P(paddingRight, PaddingRight, pr) P(paddingTop, PaddingTop, pt) P(paddingBottom, PaddingBottom, pb)
+        P(groups, Groups, g) +
     (instancetype)descriptorWithStrideInX : (NSUInteger)sx strideInY : (NSUInteger)sy dilationRateInX
     : (NSUInteger)dx dilationRateInY : (NSUInteger)dy groups : (NSUInteger)g paddingLeft : (NSUInteger)l paddingRight
     : (NSUInteger)r paddingTop : (NSUInteger)t paddingBottom : (NSUInteger)b paddingStyle

@@ -21,8 +21,9 @@ typedef __bf16 bfloat;
   typedef T T##3 __attribute__((ext_vector_type(3))); \
   typedef T T##4 __attribute__((ext_vector_type(4)));
 MSL_VT(char)
-MSL_VT(uchar) MSL_VT(short) MSL_VT(ushort) MSL_VT(int) MSL_VT(uint) MSL_VT(long) MSL_VT(ulong) MSL_VT(half)
-    MSL_VT(float)
+MSL_VT(uchar)
+MSL_VT(short)
+MSL_VT(ushort) MSL_VT(int) MSL_VT(uint) MSL_VT(long) MSL_VT(ulong) MSL_VT(half) MSL_VT(float)
 #undef MSL_VT
 #define INFINITY __builtin_huge_valf()
 #define NAN __builtin_nanf("")
@@ -62,7 +63,7 @@ MSL_VT(uchar) MSL_VT(short) MSL_VT(ushort) MSL_VT(int) MSL_VT(uint) MSL_VT(long)
 #define kernel
 
 #if !defined(MSL_STRICT) && !defined(MSL_PTX)
-        extern "C" {  // the executor
+    extern "C" {  // the executor
   void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
   void __msl_rt_barrier(unsigned flags, unsigned line);
   void __msl_rt_simd_barrier(unsigned flags, unsigned line);
