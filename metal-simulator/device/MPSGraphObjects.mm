@@ -83,18 +83,29 @@ static double rnd(MPSDataType t, double x) {
   -(void)set##N : (NSUInteger)v { \
     f = v;                        \
   }
+// clang-format off
 P(strideInX, StrideInX, sx)
 P(strideInY, StrideInY, sy)
 P(dilationRateInX, DilationRateInX, dx)
 P(dilationRateInY, DilationRateInY, dy)
 P(paddingLeft, PaddingLeft, pl)
-    P(paddingRight, PaddingRight, pr) P(paddingTop, PaddingTop, pt) P(paddingBottom, PaddingBottom, pb)
-        P(groups, Groups, g) +
-    (instancetype)descriptorWithStrideInX : (NSUInteger)sx strideInY : (NSUInteger)sy dilationRateInX
-    : (NSUInteger)dx dilationRateInY : (NSUInteger)dy groups : (NSUInteger)g paddingLeft : (NSUInteger)l paddingRight
-    : (NSUInteger)r paddingTop : (NSUInteger)t paddingBottom : (NSUInteger)b paddingStyle
-    : (MPSGraphPaddingStyle)ps dataLayout : (MPSGraphTensorNamedDataLayout)dl weightsLayout
-    : (MPSGraphTensorNamedDataLayout)wl {
+P(paddingRight, PaddingRight, pr)
+P(paddingTop, PaddingTop, pt)
+P(paddingBottom, PaddingBottom, pb)
+P(groups, Groups, g)
+// clang-format on
++ (instancetype)descriptorWithStrideInX:(NSUInteger)sx
+                              strideInY:(NSUInteger)sy
+                        dilationRateInX:(NSUInteger)dx
+                        dilationRateInY:(NSUInteger)dy
+                                 groups:(NSUInteger)g
+                            paddingLeft:(NSUInteger)l
+                           paddingRight:(NSUInteger)r
+                             paddingTop:(NSUInteger)t
+                          paddingBottom:(NSUInteger)b
+                           paddingStyle:(MPSGraphPaddingStyle)ps
+                             dataLayout:(MPSGraphTensorNamedDataLayout)dl
+                          weightsLayout:(MPSGraphTensorNamedDataLayout)wl {
   MPSGraphConvolution2DOpDescriptor* d = [[self new] autorelease];
   d->sx = sx;
   d->sy = sy;

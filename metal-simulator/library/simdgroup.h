@@ -10,9 +10,12 @@ template <class T> T __simd_any(T v);
   template <class T> T name(T v) { return v; }
 #define MSL_SIMD2(name) \
   template <class T> T name(T v, ushort k) { return v; }
-MSL_SIMD2(simd_shuffle)
-MSL_SIMD2(simd_shuffle_down)
-MSL_SIMD2(simd_shuffle_up) MSL_SIMD2(simd_shuffle_xor) MSL_SIMD2(simd_broadcast) bool simd_any(bool);
+MSL_SIMD2(simd_shuffle);
+MSL_SIMD2(simd_shuffle_down);
+MSL_SIMD2(simd_shuffle_up);
+MSL_SIMD2(simd_shuffle_xor);
+MSL_SIMD2(simd_broadcast);
+bool simd_any(bool);
 bool simd_all(bool);
 #elif defined(MSL_PTX)
 inline void threadgroup_barrier(mem_flags) { __nvvm_bar_sync(0); }
@@ -45,7 +48,11 @@ template <class T> inline T simd_shuffle_xor(T v, ushort d) { return __shfl(v, _
     }                                     \
     return v;                             \
   }
-MSL_RED(simd_sum, v + o) MSL_RED(simd_product, v* o) MSL_RED(simd_max, o > v ? o : v) MSL_RED(simd_min, o < v ? o : v)
+MSL_RED(simd_sum, v + o);
+MSL_RED(simd_product, v* o);
+MSL_RED(simd_max, o > v ? o : v);
+MSL_RED(simd_min, o < v ? o : v);
+
 #else
 inline void threadgroup_barrier(mem_flags f, uint line = __builtin_LINE()) { __msl_rt_barrier(uint(f), line); }
 inline void simdgroup_barrier(mem_flags f, uint line = __builtin_LINE()) { __msl_rt_simd_barrier(uint(f), line); }
@@ -76,10 +83,12 @@ template <class T> inline T __poison() {
     (void)l;                                                                      \
     return g.on(j) ? g.at(j) : __poison<T>();                                     \
   }
-MSL_SHUF(simd_shuffle, k)
-MSL_SHUF(simd_broadcast, k)
-MSL_SHUF(simd_shuffle_xor, l ^ k)
-MSL_SHUF(simd_shuffle_down, l + k < 32 ? l + k : l) MSL_SHUF(simd_shuffle_up, l >= k ? l - k : l)
+MSL_SHUF(simd_shuffle, k);
+MSL_SHUF(simd_broadcast, k);
+MSL_SHUF(simd_shuffle_xor, l ^ k);
+MSL_SHUF(simd_shuffle_down, l + k < 32 ? l + k : l);
+MSL_SHUF(simd_shuffle_up, l >= k ? l - k : l);
+
 #define MSL_RED(name, e)                                                \
   template <class T> inline T name(T v, uint line = __builtin_LINE()) { \
     __sg<T> g(v, line);                                                 \
@@ -97,8 +106,14 @@ MSL_SHUF(simd_shuffle_down, l + k < 32 ? l + k : l) MSL_SHUF(simd_shuffle_up, l 
       }                                                                 \
     return r;                                                           \
   }
-    MSL_RED(simd_sum, v + o) MSL_RED(simd_product, v* o) MSL_RED(simd_max, o > v ? o : v)
-        MSL_RED(simd_min, o < v ? o : v) MSL_RED(simd_and, v& o) MSL_RED(simd_or, v | o) MSL_RED(simd_xor, v ^ o)
+MSL_RED(simd_sum, v + o);
+MSL_RED(simd_product, v* o);
+MSL_RED(simd_max, o > v ? o : v);
+MSL_RED(simd_min, o < v ? o : v);
+MSL_RED(simd_and, v& o);
+MSL_RED(simd_or, v | o);
+MSL_RED(simd_xor, v ^ o);
+
 #define MSL_SCAN(name, lim, z)                                          \
   template <class T> inline T name(T v, uint line = __builtin_LINE()) { \
     __sg<T> g(v, line);                                                 \
@@ -108,8 +123,9 @@ MSL_SHUF(simd_shuffle_down, l + k < 32 ? l + k : l) MSL_SHUF(simd_shuffle_up, l 
       if (g.on(k)) r = r + g.at(k);                                     \
     return r;                                                           \
   }
-            MSL_SCAN(simd_prefix_inclusive_sum, <=, 0)
-                MSL_SCAN(simd_prefix_exclusive_sum, <, 0) inline bool simd_any(bool b, uint line = __builtin_LINE()) {
+MSL_SCAN(simd_prefix_inclusive_sum, <=, 0);
+MSL_SCAN(simd_prefix_exclusive_sum, <, 0);
+inline bool simd_any(bool b, uint line = __builtin_LINE()) {
   __sg<bool> g(b, line);
   for (uint k = 0; k < 32; ++k)
     if (g.on(k) && g.at(k)) return true;
@@ -123,8 +139,12 @@ inline bool simd_all(bool b, uint line = __builtin_LINE()) {
 }
 #endif
 #if defined(MSL_STRICT)
-MSL_SIMD1(simd_sum)
-MSL_SIMD1(simd_product)
-MSL_SIMD1(simd_max) MSL_SIMD1(simd_min) MSL_SIMD1(simd_prefix_inclusive_sum) MSL_SIMD1(simd_prefix_exclusive_sum)
+MSL_SIMD1(simd_sum);
+MSL_SIMD1(simd_product);
+MSL_SIMD1(simd_max);
+MSL_SIMD1(simd_min);
+MSL_SIMD1(simd_prefix_inclusive_sum);
+MSL_SIMD1(simd_prefix_exclusive_sum);
+
 #endif
 }  // namespace metal

@@ -20,10 +20,17 @@ typedef __bf16 bfloat;
   typedef T T##2 __attribute__((ext_vector_type(2))); \
   typedef T T##3 __attribute__((ext_vector_type(3))); \
   typedef T T##4 __attribute__((ext_vector_type(4)));
-MSL_VT(char)
-MSL_VT(uchar)
-MSL_VT(short)
-MSL_VT(ushort) MSL_VT(int) MSL_VT(uint) MSL_VT(long) MSL_VT(ulong) MSL_VT(half) MSL_VT(float)
+MSL_VT(char);
+MSL_VT(uchar);
+MSL_VT(short);
+MSL_VT(ushort);
+MSL_VT(int);
+MSL_VT(uint);
+MSL_VT(long);
+MSL_VT(ulong);
+MSL_VT(half);
+MSL_VT(float);
+
 #undef MSL_VT
 #define INFINITY __builtin_huge_valf()
 #define NAN __builtin_nanf("")
@@ -63,13 +70,13 @@ MSL_VT(ushort) MSL_VT(int) MSL_VT(uint) MSL_VT(long) MSL_VT(ulong) MSL_VT(half) 
 #define kernel
 
 #if !defined(MSL_STRICT) && !defined(MSL_PTX)
-    extern "C" {  // the executor
-  void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
-  void __msl_rt_barrier(unsigned flags, unsigned line);
-  void __msl_rt_simd_barrier(unsigned flags, unsigned line);
-  // all live lanes of the simdgroup meet here; returns the mask of active lanes, slots: 32 x 64 bytes
-  unsigned __msl_rt_simd(const void* v, unsigned size, unsigned line, const unsigned char** slots);
-  unsigned __msl_rt_lane();
+extern "C" {  // the executor
+void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
+void __msl_rt_barrier(unsigned flags, unsigned line);
+void __msl_rt_simd_barrier(unsigned flags, unsigned line);
+// all live lanes of the simdgroup meet here; returns the mask of active lanes, slots: 32 x 64 bytes
+unsigned __msl_rt_simd(const void* v, unsigned size, unsigned line, const unsigned char** slots);
+unsigned __msl_rt_lane();
 }
 #endif
 
@@ -139,15 +146,15 @@ template <class V, class A> inline V operator->*(cvt<V>, A a) { return mk<V>(a);
 #ifdef MSL_STRICT
 template <class F, class T, class... A> inline T map(F f, T x, A... a) { return x; }
 #else
-  template <class F, class T, class... A> inline T map(F f, T x, A... a) {
-    if constexpr (vt<T>::n == 1)
-      return T(f(float(x), float(a)...));
-    else {
-      T r;
-      for (int i = 0; i < vt<T>::n; ++i) r[i] = (typename vt<T>::s)f(float(x[i]), float(a[i])...);
-      return r;
-    }
+template <class F, class T, class... A> inline T map(F f, T x, A... a) {
+  if constexpr (vt<T>::n == 1)
+    return T(f(float(x), float(a)...));
+  else {
+    T r;
+    for (int i = 0; i < vt<T>::n; ++i) r[i] = (typename vt<T>::s)f(float(x[i]), float(a[i])...);
+    return r;
   }
+}
 #endif
 }  // namespace __msl
 
