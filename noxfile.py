@@ -23,12 +23,9 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
-PACKAGES = (  # each after those it depends on
-    "needle-core", "needle-nn", "needle-backend-cpu", "needle-backend-msl", "conformance-tests",
-)  # fmt: skip
-EVERYTHING = (
-    "./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./needle-backend-msl", "./conformance-tests",
-)  # fmt: skip
+PACKAGES = ("needle-core", "needle-nn", "needle-backend-cpu", "conformance-tests")  # each after those it depends on
+EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./conformance-tests")
+ELSEWHERE = ("needle-backend-msl",)  # its device is not on every machine: tests are in a session of its own
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
@@ -95,15 +92,8 @@ def bench(session: nox.Session) -> None:
 
 def conform(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     """The suite as its users run it: from the installed package, here with this repository's settings."""
-    session.run(
-        "pytest",
-        "-c",
-        "pyproject.toml",
-        "--pyargs",
-        "needle_conformance",
-        *arguments,
-        env={**ONE_THREAD, **(env or {})},
-    )
+    given = {**ONE_THREAD, **(env or {})}
+    session.run("pytest", "-c", "pyproject.toml", "--pyargs", "needle_conformance", *arguments, env=given)
 
 
 for other in PYTHONS:
@@ -148,7 +138,7 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check"]))
-    folders = (*PACKAGES, "metal-simulator")
+    folders = (*PACKAGES, *ELSEWHERE, "metal-simulator")
     files = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if "build" not in path.parts]
     sources = [str(path) for path in files if path.suffix in NATIVE]
     session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)
@@ -158,7 +148,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", *CHECKERS)
-    for package in PACKAGES:
+    for package in (*PACKAGES, *ELSEWHERE):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("python", "needle-core/tests/typing/check_forwarding.py")
 
@@ -169,7 +159,7 @@ def build(session: nox.Session) -> None:
     session.install("build")
     dist = Path("dist").absolute()
     shutil.rmtree(dist, ignore_errors=True)
-    for package in PACKAGES:  # the wheel is built from the source distribution, and finds needle-core in dist/
+    for package in (*PACKAGES, *ELSEWHERE):  # a wheel is built from the sdist, and finds needle-core in dist/
         session.run("python", "-m", "build", "--outdir", str(dist), package, env={"PIP_FIND_LINKS": str(dist)})
     folder = Path(session.create_tmp()).absolute()
     session.run("python", "-m", "venv", "--clear", str(folder / "empty"))

@@ -174,11 +174,23 @@ static std::string executor_path() {
   return dladdr((void*)&msl_open, &info) ? info.dli_fname : "libmslexec.so";
 }
 
+// METALSIM_MUTATION, "this=>that", plants a defect in every source that has `this`: tests see whether it is caught.
+static std::string mutated(std::string text) {
+  const std::string rule = getenv("METALSIM_MUTATION") ? getenv("METALSIM_MUTATION") : "";
+  const size_t arrow = rule.find("=>");
+  if (arrow == std::string::npos) return text;
+  const std::string from = rule.substr(0, arrow), to = rule.substr(arrow + 2);
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
 // The compiler is a program of its own; what it made is kept in METALSIM_CACHE by hash of source, options and compiler.
 id<MTLLibrary> metalsim_compile(NSString* src, MTLCompileOptions* opt, NSError** e) {
   const char* dir = getenv("METALSIM_CACHE");
   std::string cache = dir ? dir : std::string([NSTemporaryDirectory() UTF8String]) + "metalsim-cache",
-              text = src.UTF8String;
+              text = mutated(src.UTF8String);
   bool fast = opt ? opt.fastMathEnabled : YES, check = !getenv("METALSIM_NOCHECK");
   char key[128];
   snprintf(key, sizeof key, "%016zx%zx-%d%d-" METALSIM_VERSION, std::hash<std::string>()(text), text.size(), fast,

@@ -9,13 +9,12 @@
 #include <metal_simdgroup_matrix>
 #include <metal_stdlib>
 
+#include "block.h"
 #include "element.h"
 
 using namespace needle;
 
 constant constexpr int TILE = 16;
-constant constexpr int BLOCK = 64;  // rows and columns of c that a threadgroup makes
-constant constexpr int DEPTH = 16;  // of the tiles that it makes them from
 
 // The visitor is passed by value: what it finds goes where this points.
 template <class C> struct Activate {
@@ -74,62 +73,39 @@ template <class T>
   if (i < p.m && j < p.n) finish(c, bias, p, int64_t(group.z) * p.batch_c + int64_t(i) * p.ldc + j, j, sum);
 }
 
-// Copies a tile of a (BLOCK, DEPTH) and one of b (DEPTH, BLOCK) into threadgroup memory, zeros beyond the edges.
-// Neighbouring threads read neighbouring addresses, whichever way the operand is stored.
-template <class T>
-inline void stage(threadgroup float* tile_a, threadgroup float* tile_b, device const T* a, device const T* b,
-                  constant Gemm& p, int64_t start_a, int64_t start_b, int i0, int j0, int x0, uint index) {
-  for (int e = int(index); e < BLOCK * DEPTH; e += 128) {
-    const int i = p.transpose_a ? e % BLOCK : e / DEPTH, x = p.transpose_a ? e / BLOCK : e % DEPTH;
-    tile_a[i * DEPTH + x] = i0 + i < p.m && x0 + x < p.k ? float(at_a(a, p, start_a, i0 + i, x0 + x)) : 0.0f;
-    const int j = p.transpose_b ? e / DEPTH : e % BLOCK, y = p.transpose_b ? e % DEPTH : e / BLOCK;
-    tile_b[y * BLOCK + j] = x0 + y < p.k && j0 + j < p.n ? float(at_b(b, p, start_b, x0 + y, j0 + j)) : 0.0f;
+template <class T> struct Operands {
+  device T* c;
+  device const T* a;
+  device const T* b;
+  device const T* bias;
+  int64_t start_a, start_b, start_c;
+};
+
+template <class T> struct Stored {
+  static bool along_a(constant Gemm& p) { return p.transpose_a == 0; }
+  static bool along_b(constant Gemm& p) { return p.transpose_b != 0; }
+  static float a(Operands<T> o, constant Gemm& p, int i, int x) { return float(at_a(o.a, p, o.start_a, i, x)); }
+  static float b(Operands<T> o, constant Gemm& p, int x, int j) { return float(at_b(o.b, p, o.start_b, x, j)); }
+  static void write(Operands<T> o, constant Gemm& p, int i, int j, float value) {
+    finish(o.c, o.bias, p, o.start_c + int64_t(i) * p.ldc + j, j, compute<T>(value));
   }
-}
+};
 
 template <class T>
 [[kernel]] void simdgroups(device T* c [[buffer(0)]], device const T* a [[buffer(1)]], device const T* b [[buffer(2)]],
                            device const T* bias [[buffer(3)]], constant Gemm& p [[buffer(4)]],
                            uint3 group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]],
                            uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  // Two pairs of tiles, so that one is filled while the other is read; at the end the same memory holds the result.
   threadgroup float shared[BLOCK * BLOCK];
-  const int i0 = int(group.y) * BLOCK, j0 = int(group.x) * BLOCK;
-  const int row = int(simdgroup / 2) * 32, column = int(simdgroup % 2) * 32;  // this simdgroup's part of the block
-  const int64_t start_a = int64_t(group.z) * p.batch_a, start_b = int64_t(group.z) * p.batch_b;
-  simdgroup_float8x8 sums[4][4];
-  for (int r = 0; r < 4; ++r) {
-    for (int s = 0; s < 4; ++s) sums[r][s] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-  }
-  stage(shared, shared + BLOCK * DEPTH, a, b, p, start_a, start_b, i0, j0, 0, index);
-  for (int x0 = 0, turn = 0; x0 < p.k; x0 += DEPTH, turn ^= 1) {
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    threadgroup float* tile_a = shared + turn * 2 * BLOCK * DEPTH;
-    threadgroup float* tile_b = tile_a + BLOCK * DEPTH;
-    threadgroup float* next = shared + (turn ^ 1) * 2 * BLOCK * DEPTH;
-    if (x0 + DEPTH < p.k) {
-      stage(next, next + BLOCK * DEPTH, a, b, p, start_a, start_b, i0, j0, x0 + DEPTH, index);
-    }
-    for (int y = 0; y < DEPTH; y += 8) {
-      simdgroup_float8x8 left[4], right[4];
-      for (int r = 0; r < 4; ++r) simdgroup_load(left[r], tile_a + (row + 8 * r) * DEPTH + y, DEPTH);
-      for (int s = 0; s < 4; ++s) simdgroup_load(right[s], tile_b + y * BLOCK + column + 8 * s, BLOCK);
-      for (int r = 0; r < 4; ++r) {
-        for (int s = 0; s < 4; ++s) simdgroup_multiply_accumulate(sums[r][s], left[r], right[s], sums[r][s]);
-      }
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  for (int r = 0; r < 4; ++r) {
-    for (int s = 0; s < 4; ++s) {
-      simdgroup_store(sums[r][s], shared + (row + 8 * r) * BLOCK + column + 8 * s, BLOCK);
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  for (int e = int(index); e < BLOCK * BLOCK; e += 128) {
-    const int i = i0 + e / BLOCK, j = j0 + e % BLOCK;
-    if (i < p.m && j < p.n) finish(c, bias, p, int64_t(group.z) * p.batch_c + int64_t(i) * p.ldc + j, j, shared[e]);
-  }
+  Operands<T> o;
+  o.c = c;
+  o.a = a;
+  o.b = b;
+  o.bias = bias;
+  o.start_a = int64_t(group.z) * p.batch_a;
+  o.start_b = int64_t(group.z) * p.batch_b;
+  o.start_c = int64_t(group.z) * p.batch_c;
+  block_product<Stored<T>>(o, p, p.m, p.n, p.k, shared, group, index, simdgroup);
 }
 
 #define KERNELS(name, T)                                                        \

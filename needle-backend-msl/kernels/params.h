@@ -32,6 +32,12 @@ struct Places {  // gather and scatter: x (outer, n, inner), index (outer, m, in
   int32_t outer, n, m, inner;
 };
 
+struct Window {  // an image (batch, h, w, c) and its result (batch, oh, ow, o), windows of kh by kw
+  int32_t batch, h, w, c, oh, ow, o;
+  int32_t kh, kw, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
+  int32_t groups, mean;  // mean: of pooling, else the largest
+};
+
 struct Sgd {
   int32_t n, has_velocity, nesterov;
   float lr, momentum, dampening, weight_decay;

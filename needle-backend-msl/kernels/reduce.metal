@@ -6,6 +6,7 @@
 using namespace needle;
 
 constant int32_t kind [[function_constant(0)]];
+constant int32_t strided [[function_constant(1)]];
 
 template <class T> struct ReduceRow {
   device T* dst;
@@ -13,11 +14,17 @@ template <class T> struct ReduceRow {
   threadgroup compute<T>* shared;
   int32_t n;
   uint row, index, size;
+  constant Strides* strides;  // null if x is contiguous
+
+  compute<T> at(int32_t i) const {
+    const int64_t place = int64_t(row) * n + i;
+    return load(x, strides != nullptr ? locate(*strides, 0, uint(place)) : place);
+  }
 
   template <class F> void operator()(F f) {
     const compute<T> identity = clamped(x, F::template identity<compute<T>>());
     compute<T> value = identity;
-    for (int32_t i = int32_t(index); i < n; i += int32_t(size)) value = f(value, load(x, int64_t(row) * n + i));
+    for (int32_t i = int32_t(index); i < n; i += int32_t(size)) value = f(value, at(i));
     value = group_reduce(f, value, identity, shared, index, size / 32);
     if (index == 0) store(dst, row, value);
   }
@@ -25,8 +32,8 @@ template <class T> struct ReduceRow {
 
 template <class T>
 [[kernel]] void reduce(device T* dst [[buffer(0)]], device const T* x [[buffer(1)]], constant Rows& rows [[buffer(2)]],
-                       uint row [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]],
-                       uint size [[threads_per_threadgroup]]) {
+                       constant Strides& s [[buffer(3)]], uint row [[threadgroup_position_in_grid]],
+                       uint index [[thread_index_in_threadgroup]], uint size [[threads_per_threadgroup]]) {
   threadgroup compute<T> shared[32];
   ReduceRow<T> apply;
   apply.dst = dst;
@@ -36,6 +43,7 @@ template <class T>
   apply.row = row;
   apply.index = index;
   apply.size = size;
+  apply.strides = strided ? &s : nullptr;
   dispatch<compute<T>>(Reduce(kind), apply);
 }
 

@@ -24,8 +24,10 @@ const View& bound(const View& x, const View& dst) { return x.size == 0 ? dst : x
 
 void reduce(Reduce kind, const View& dst, const View& x, int64_t rows, int64_t n) {
   const ByRow by_row(rows, n);
+  const bool strided = x.size != 0 && !plain(x);
   Launch launch("reduce", needle::typed("reduce", x.dtype));
-  by_row.run(launch.buffer(dst).buffer(bound(x, dst)).bytes(by_row.rows).constant(static_cast<int32_t>(kind)));
+  launch.buffer(dst).buffer(bound(x, dst)).bytes(by_row.rows).bytes(strided ? strides_of({&x}) : Strides{});
+  by_row.run(launch.constant(static_cast<int32_t>(kind)).constant(strided));
 }
 
 void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
