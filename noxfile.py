@@ -25,6 +25,10 @@ nox.options.error_on_missing_interpreters = False
 
 PACKAGES = ("needle-core", "needle-nn", "needle-backend-cpu", "conformance-tests")  # each after those it depends on
 EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./conformance-tests")
+ELSEWHERE = (
+    "needle-backend-cuda",
+    "needle-backend-msl",
+)  # its device is not on every machine: tests are in a session of its own
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
@@ -179,6 +183,30 @@ def opencl(session: nox.Session) -> None:
     session.run("needle", "train", "digits", "--device", "opencl", "--out", str(Path(session.create_tmp()) / "digits"))
 
 
+@nox.session(default=False)
+def metal(session: nox.Session) -> None:
+    """The Metal backend on the simulator, for Linux on x86-64; `-- ARGUMENTS` go to its conformance suite alone.
+
+    The suite's kernels run with every access checked, in two layouts and an order of threads that is not the usual
+    one; then everything runs unchecked, in the types that programs use most.
+    """
+    if shutil.which("clang++-19") is None or not Path("/usr/include/GNUstep").is_dir():
+        session.run("apt-get", "install", "--yes", "--quiet", *SIMULATOR_NEEDS, external=True)
+    session.install("./needle-core", "./needle-nn", "./conformance-tests")
+    session.install("./needle-backend-msl", env={"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())})
+    if session.posargs:
+        conform(session, "--device=msl", *session.posargs)
+        return
+    session.run("pytest", "metal-simulator/tests", env=ONE_THREAD)
+    session.run("pytest", "needle-backend-msl/tests", env=ONE_THREAD)
+    with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1"}
+    conform(session, "--device=msl", "--stage=kernels", "-k", "compact or permuted", **with_checks)
+    conform(session, "--device=msl", "-k", "not kernels and (float32 or int32)", METALSIM_NOCHECK="1")
+
+
+SIMULATOR_NEEDS = ("clang-19", "libgnustep-base-dev", "libobjc-12-dev", "libblocksruntime-dev")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """The layout and the habits of the code: ruff for Python, clang-format for C++; `-- --fix` repairs what it can."""
@@ -186,12 +214,8 @@ def lint(session: nox.Session) -> None:
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []))
     session.run("ruff", "format", *([] if fix else ["--check"]))
-    files = [
-        path
-        for package in (*PACKAGES, "needle-backend-cuda")
-        for path in sorted(Path(package).rglob("*"))
-        if "build" not in path.parts
-    ]
+    folders = (*PACKAGES, *ELSEWHERE, "metal-simulator")
+    files = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if "build" not in path.parts]
     sources = [str(path) for path in files if path.suffix in NATIVE]
     session.run("clang-format", *(["-i"] if fix else ["--dry-run", "-Werror"]), *sources)
 
@@ -201,7 +225,7 @@ def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     contrib = "./contrib/needle-backend-opencl"
     session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
-    for package in (*PACKAGES, "needle-backend-cuda", contrib):
+    for package in (*PACKAGES, *ELSEWHERE, contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("python", "needle-core/tests/typing/check_forwarding.py")
 
@@ -225,7 +249,7 @@ def build(session: nox.Session) -> None:
     session.install("build")
     dist = Path("dist").absolute()
     shutil.rmtree(dist, ignore_errors=True)
-    for package in PACKAGES:  # the wheel is built from the source distribution, and finds needle-core in dist/
+    for package in (*PACKAGES, "needle-backend-msl"):  # a wheel is built from the sdist, and finds needle-core in dist/
         session.run("python", "-m", "build", "--outdir", str(dist), package, env={"PIP_FIND_LINKS": str(dist)})
     folder = Path(session.create_tmp()).absolute()
     session.run("python", "-m", "venv", "--clear", str(folder / "empty"))

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from needle_backend_cuda import _plugin, driver
 
 

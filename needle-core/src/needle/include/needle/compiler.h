@@ -5,6 +5,7 @@
 
 #if defined(__METAL_VERSION__)
 #include <metal_stdlib>
+using namespace metal;  // for as_type
 #define NEEDLE_HD inline
 #elif defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define NEEDLE_CUDA 1

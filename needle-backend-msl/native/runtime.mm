@@ -1,0 +1,206 @@
+// The device and its queue: pipelines, dispatches, waits. What a launch asks for is encoded at once and runs later.
+#import <Metal/Metal.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "device.h"
+#include "sources.h"
+
+namespace needle {
+
+constexpr uint64_t kCommitAfter = 64;  // dispatches in a command buffer: the device begins while the host goes on
+
+Device& device() {
+  static Device* const only = new Device;  // never destroyed: buffers may be freed while the interpreter shuts down
+  return *only;
+}
+
+Device::Device() {
+  @autoreleasepool {
+    metal = Ref<id<MTLDevice>>(MTLCreateSystemDefaultDevice());
+    if (!metal) throw std::runtime_error("msl: this system has no Metal device");
+    queue = Ref<id<MTLCommandQueue>>([metal.get() newCommandQueue]);
+  }
+}
+
+namespace {
+
+NSString* text(const std::string& s) { return [NSString stringWithUTF8String:s.c_str()]; }
+
+std::string reason(NSError* error) { return error ? error.localizedDescription.UTF8String : "Metal gave no reason"; }
+
+// A family's source, compiled at its first use. Metal's default is fast math, in which NaN is not NaN.
+id<MTLLibrary> library(const char* family) {
+  auto& made = device().libraries[family];
+  if (made) return made.get();
+  const auto source = std::find_if(std::begin(kSources), std::end(kSources),
+                                   [&](const Source& s) { return std::string(s.family) == family; });
+  if (source == std::end(kSources)) throw std::logic_error(std::string("msl: no kernels named ") + family);
+  const Ref<MTLCompileOptions*> options([MTLCompileOptions new]);
+  options.get().fastMathEnabled = NO;
+  NSError* error = nil;
+  made = Ref<id<MTLLibrary>>([device().metal.get() newLibraryWithSource:text(source->text)
+                                                                options:options.get()
+                                                                  error:&error]);
+  if (!made) throw KernelFailure(family, "its Metal source does not compile: " + reason(error));
+  return made.get();
+}
+
+id<MTLComputePipelineState> pipeline(const char* family, const std::string& kernel,
+                                     const std::vector<int32_t>& constants) {
+  std::string key = kernel;
+  for (int32_t value : constants) (key += ':') += std::to_string(value);
+  auto& made = device().pipelines[key];
+  if (made) return made.get();
+  const Ref<MTLFunctionConstantValues*> values([MTLFunctionConstantValues new]);
+  for (size_t i = 0; i < constants.size(); ++i) {
+    [values.get() setConstantValue:&constants[i] type:MTLDataTypeInt atIndex:i];
+  }
+  NSError* error = nil;
+  const Ref<id<MTLFunction>> function([library(family) newFunctionWithName:text(kernel)
+                                                            constantValues:values.get()
+                                                                     error:&error]);
+  if (!function) throw KernelFailure(kernel, "no such kernel: " + reason(error));
+  made = Ref<id<MTLComputePipelineState>>([device().metal.get() newComputePipelineStateWithFunction:function.get()
+                                                                                              error:&error]);
+  if (!made) throw KernelFailure(kernel, "its pipeline cannot be made: " + reason(error));
+  ++device().counters.pipelines;
+  return made.get();
+}
+
+void open_encoder() {
+  Device& d = device();
+  if (d.encoder) return;
+  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  d.encoder = Ref<id<MTLComputeCommandEncoder>>::retain([d.open.commands.get() computeCommandEncoder]);
+  if (!d.encoder) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+}
+
+void commit() {
+  Device& d = device();
+  if (!d.encoder) return;
+  [d.encoder.get() endEncoding];
+  [d.open.commands.get() commit];
+  d.encoder = {};
+  d.flight.push_back(std::move(d.open));
+  d.open = {};
+  d.encoded = 0;
+  ++d.serial;
+  ++d.counters.command_buffers;
+}
+
+MTLSize size_of(Size size) { return MTLSizeMake(size.x, size.y, size.z); }
+
+// "softmax", or "softmax and 3 others" where the device does not tell which one failed.
+std::string names(const std::vector<const char*>& ops) {
+  if (ops.empty()) return "msl";
+  return ops.size() == 1 ? ops[0] : ops.back() + (" or one of " + std::to_string(ops.size() - 1) + " ops before it");
+}
+
+}  // namespace
+
+void begin(const char* op) { device().op = op; }
+
+std::string device_name() { return device().metal.get().name.UTF8String; }
+
+std::vector<std::string> probe() {
+  @autoreleasepool {
+    const Ref<id<MTLDevice>> found(MTLCreateSystemDefaultDevice());
+    return found ? std::vector<std::string>{found.get().name.UTF8String} : std::vector<std::string>{};
+  }
+}
+
+Counters counters() { return device().counters; }
+
+void synchronize() {
+  Device& d = device();
+  @autoreleasepool {
+    commit();
+    if (d.flight.empty()) return;
+    std::vector<Submission> flight = std::move(d.flight);
+    d.flight.clear();
+    const uint64_t serial = d.serial;
+    ++d.counters.waits;
+    {
+      const WithoutGil unlocked;
+      [flight.back().commands.get() waitUntilCompleted];  // the queue is in order
+    }
+    d.done = std::max(d.done, serial);
+    for (const Submission& s : flight) {
+      if (s.commands.get().status == MTLCommandBufferStatusError) {
+        throw KernelFailure(names(s.ops), reason(s.commands.get().error));
+      }
+    }
+  }
+}
+
+Launch& Launch::buffer(const View& view) {
+  checked_size(view.size);
+  return memory(static_cast<const char*>(view.data));
+}
+
+Launch& Launch::memory(const char* data) {
+  arguments_.push_back({data, 0, 0});
+  return *this;
+}
+
+Launch& Launch::raw_bytes(const void* data, size_t size) {
+  arguments_.push_back({nullptr, size, inline_bytes_.size()});
+  inline_bytes_.append(static_cast<const char*>(data), size);
+  return *this;
+}
+
+Launch& Launch::constant(int32_t value) {
+  constants_.push_back(value);
+  return *this;
+}
+
+void Launch::threads(Size grid, Size group) {
+  if (grid.x * grid.y * grid.z != 0) dispatch(grid, group, true);
+}
+
+void Launch::groups(Size grid, Size group) {
+  if (grid.x * grid.y * grid.z != 0) dispatch(grid, group, false);
+}
+
+void Launch::dispatch(Size grid, Size group, bool exact) {
+  Device& d = device();
+  @autoreleasepool {
+    id<MTLComputePipelineState> state = pipeline(family_, kernel_, constants_);
+    const uint64_t limit = state.maxTotalThreadsPerThreadgroup, wanted = group.x * group.y * group.z;
+    if (wanted > limit && exact) group = {limit};
+    if (wanted > limit && !exact) {
+      throw KernelFailure(kernel_, "needs " + std::to_string(wanted) + " threads in a group, this device runs " +
+                                       std::to_string(limit));
+    }
+    open_encoder();
+    id<MTLComputeCommandEncoder> encoder = d.encoder.get();
+    [encoder setComputePipelineState:state];
+    NSUInteger index = 0;
+    for (const Argument& argument : arguments_) {
+      if (argument.size > 0) {
+        [encoder setBytes:inline_bytes_.data() + argument.start length:argument.size atIndex:index++];
+        continue;
+      }
+      Block& block = block_at(argument.data);
+      block.last_use = d.serial + 1;
+      [encoder setBuffer:block.memory.get() offset:NSUInteger(argument.data - block.data) atIndex:index++];
+    }
+    if (exact) {
+      [encoder dispatchThreads:size_of(grid) threadsPerThreadgroup:size_of(group)];
+    } else {
+      [encoder dispatchThreadgroups:size_of(grid) threadsPerThreadgroup:size_of(group)];
+    }
+    if (d.open.ops.empty() || d.open.ops.back() != d.op) d.open.ops.push_back(d.op);
+    ++d.counters.dispatches;
+    if (++d.encoded >= kCommitAfter) commit();
+  }
+}
+
+int32_t checked_size(int64_t size) {
+  if (size <= INT32_MAX) return static_cast<int32_t>(size);
+  throw std::invalid_argument("msl: arrays have at most 2147483647 elements, this one has " + std::to_string(size));
+}
+
+}  // namespace needle

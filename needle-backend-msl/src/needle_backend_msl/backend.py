@@ -1,0 +1,96 @@
+"""The Metal device: each method of the protocol is one function of the extension.
+
+Functions of the extension are class attributes as they are, so that a call costs no Python frame.
+"""
+
+from collections.abc import Sequence
+
+from needle.backend import Backend, View
+from needle.dtype import DTYPES, DType, bool_, float32, float64, int32
+from needle.kinds import Binary, Kind, Random, Unary
+from needle_backend_msl import _ext
+
+_STRIDED = ("copy", "cast", "unary", "binary", "binary_scalar", "reduce", "matmul", "linear")
+_FLOATS_ONLY = frozenset(
+    {
+        "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
+        "sgd_step", "adam_step", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
+        "batch_norm_grad", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+    }
+)  # fmt: skip
+
+
+class MslBackend(Backend):
+    """The system's default GPU. Its memory is the host's too, so that results are read in place after a wait."""
+
+    dtypes = frozenset(DTYPES) - {float64}  # which no Apple GPU has
+    strided = frozenset(_STRIDED)
+
+    allocate = staticmethod(_ext.allocate)
+    upload = staticmethod(_ext.upload)
+    download = staticmethod(_ext.download)
+    synchronize = staticmethod(_ext.synchronize)
+    host_view = staticmethod(_ext.host_view)
+    memory_stats = staticmethod(_ext.memory_stats)
+
+    copy = staticmethod(_ext.copy)
+    cast = staticmethod(_ext.cast)
+    unary = staticmethod(_ext.unary)
+    binary = staticmethod(_ext.binary)
+    binary_scalar = staticmethod(_ext.binary_scalar)
+    where = staticmethod(_ext.where)
+    reduce = staticmethod(_ext.reduce)
+    argmax = staticmethod(_ext.argmax)
+    cumsum = staticmethod(_ext.cumsum)
+    matmul = staticmethod(_ext.matmul)
+    linear = staticmethod(_ext.linear)
+    softmax = staticmethod(_ext.softmax)
+    log_softmax = staticmethod(_ext.log_softmax)
+    softmax_grad = staticmethod(_ext.softmax_grad)
+    log_softmax_grad = staticmethod(_ext.log_softmax_grad)
+    cross_entropy = staticmethod(_ext.cross_entropy)
+    cross_entropy_grad = staticmethod(_ext.cross_entropy_grad)
+    layer_norm = staticmethod(_ext.layer_norm)
+    rms_norm = staticmethod(_ext.rms_norm)
+    layer_norm_grad = staticmethod(_ext.layer_norm_grad)
+    rms_norm_grad = staticmethod(_ext.rms_norm_grad)
+    moments = staticmethod(_ext.moments)
+    batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_grad = staticmethod(_ext.batch_norm_grad)
+    conv2d = staticmethod(_ext.conv2d)
+    conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
+    conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
+    pool2d = staticmethod(_ext.pool2d)
+    pool2d_grad = staticmethod(_ext.pool2d_grad)
+    gather = staticmethod(_ext.gather)
+    scatter_add = staticmethod(_ext.scatter_add)
+    random = staticmethod(_ext.random)
+
+    def sgd_step(
+        self, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
+        lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+    ) -> None:  # fmt: skip
+        _ext.sgd_step(params, grads, velocities, lr, momentum, dampening, weight_decay, nesterov)
+
+    def adam_step(
+        self, params: Sequence[View], grads: Sequence[View], means: Sequence[View], squares: Sequence[View],
+        lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
+    ) -> None:  # fmt: skip
+        _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+
+    def describe(self) -> str:
+        name = _ext.device_name()
+        return f"msl (simulator): {name}" if "simulator" in name else name
+
+    def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
+        if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):
+            return f"{kind.op} does not compute in {dtypes[1]}"
+        if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
+            return f"{kind.op} does not compute in {dtypes[1]}"
+        if op in _FLOATS_ONLY and not dtypes[0].is_float:
+            return f"{op} takes floats, not {dtypes[0]}"
+        if isinstance(kind, Random) and dtypes[0] is not (int32 if kind is Random.BITS else float32):
+            return f"{kind.op} numbers are {'int32' if kind is Random.BITS else 'float32'}, not {dtypes[0]}"
+        if op in ("linear", "matmul") and dtypes[0] is bool_:
+            return f"{op} does not compute in bool"
+        return None
