@@ -29,7 +29,7 @@ from needle.ops.pairwise import BINARY_OPS
 from needle.ops.scalar import SCALAR_OPS
 from needle.registry import device as as_device
 from needle.result_types import binary_types
-from needle.shape import Axes, Shape, broadcast_shapes
+from needle.shape import Axes, Shape, broadcast_shapes, either_axes
 from needle.tensor_functions import broadcast
 from needle.views import shape_argument
 
@@ -252,11 +252,12 @@ class Tensor(tensor.Tensor, Value):
         return result.relu() if relu else result
 
     def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Any:
-        chosen = axes if axis is None else axis
+        chosen = either_axes(axes, axis, "sum")
         return super().sum(chosen, True) if keepdims else reduction.Summation(chosen)(self)
 
-    def logsumexp(self, axes: Axes = None, keepdims: bool = False) -> Any:
-        return super().logsumexp(axes, True) if keepdims else reduction.LogSumExp(axes)(self)
+    def logsumexp(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Any:
+        chosen = either_axes(axes, axis, "logsumexp")
+        return super().logsumexp(chosen, True) if keepdims else reduction.LogSumExp(chosen)(self)
 
     def log_softmax(self, axis: int = -1) -> Any:
         rows = self.ndim == 2 and axis in (1, -1)

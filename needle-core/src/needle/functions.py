@@ -120,49 +120,53 @@ def clip(x: TensorLike, low: float | None = None, high: float | None = None) -> 
     return y if high is None else y.minimum(high)
 
 
-def sum(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def sum(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The sum over axes, or of all; ints and bools in int64."""
-    return as_tensor(x).sum(axes, keepdims)
+    return as_tensor(x).sum(axes, keepdims, axis=axis)
 
 
-def prod(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def prod(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The product over axes, or of all."""
-    return as_tensor(x).prod(axes, keepdims)
+    return as_tensor(x).prod(axes, keepdims, axis=axis)
 
 
-def max(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def max(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The largest element; NaN if there is one. Equal elements share the gradient."""
-    return as_tensor(x).max(axes, keepdims)
+    return as_tensor(x).max(axes, keepdims, axis=axis)
 
 
-def min(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def min(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The smallest element; NaN if there is one. Equal elements share the gradient."""
-    return as_tensor(x).min(axes, keepdims)
+    return as_tensor(x).min(axes, keepdims, axis=axis)
 
 
-def any(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def any(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether some element is true."""
-    return as_tensor(x).any(axes, keepdims)
+    return as_tensor(x).any(axes, keepdims, axis=axis)
 
 
-def all(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def all(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """Whether every element is true."""
-    return as_tensor(x).all(axes, keepdims)
+    return as_tensor(x).all(axes, keepdims, axis=axis)
 
 
-def mean(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def mean(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """The mean; ints give float32."""
-    return as_tensor(x).mean(axes, keepdims)
+    return as_tensor(x).mean(axes, keepdims, axis=axis)
 
 
-def var(x: TensorLike, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+def var(
+    x: TensorLike, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None
+) -> Tensor:
     """The variance, over n - correction."""
-    return as_tensor(x).var(axes, keepdims, correction)
+    return as_tensor(x).var(axes, keepdims, correction, axis=axis)
 
 
-def std(x: TensorLike, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+def std(
+    x: TensorLike, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None
+) -> Tensor:
     """The standard deviation, over n - correction."""
-    return as_tensor(x).std(axes, keepdims, correction)
+    return as_tensor(x).std(axes, keepdims, correction, axis=axis)
 
 
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -195,14 +199,14 @@ def broadcast_to(x: TensorLike, shape: Shape) -> Tensor:
     return as_tensor(x).broadcast_to(shape)
 
 
-def flip(x: TensorLike, axes: Axes = None) -> Tensor:
+def flip(x: TensorLike, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     """Axes in reverse order."""
-    return as_tensor(x).flip(axes)
+    return as_tensor(x).flip(axes, axis=axis)
 
 
-def squeeze(x: TensorLike, axes: Axes = None) -> Tensor:
+def squeeze(x: TensorLike, axes: Axes = None, *, axis: Axes = None) -> Tensor:
     """Without axes of size 1."""
-    return as_tensor(x).squeeze(axes)
+    return as_tensor(x).squeeze(axes, axis=axis)
 
 
 def expand_dims(x: TensorLike, axis: int) -> Tensor:
@@ -288,9 +292,9 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     return as_tensor(x).log_softmax(axis)
 
 
-def logsumexp(x: TensorLike, axes: Axes = None, keepdims: bool = False) -> Tensor:
+def logsumexp(x: TensorLike, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Tensor:
     """log(sum(exp(x))) without overflow."""
-    return as_tensor(x).logsumexp(axes, keepdims)
+    return as_tensor(x).logsumexp(axes, keepdims, axis=axis)
 
 
 def cross_entropy(logits: TensorLike, labels: TensorLike) -> Tensor:

@@ -13,7 +13,7 @@ from needle.layout import Layout
 from needle.operators import Operators
 from needle.result_types import sum_dtype
 from needle.rowwise import Rowwise
-from needle.shape import Axes, Shape, normalize_axes, normalize_axis, reduced_shape
+from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, reduced_shape
 
 
 class Reductions(Rowwise, Operators):
@@ -21,27 +21,29 @@ class Reductions(Rowwise, Operators):
 
     __slots__ = ()
 
-    def sum(self, axes: Axes = None, keepdims: bool = False) -> Self:
+    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
         """The sum; ints and bools in int64 (int32 where the device has none)."""
-        return self._wide()._reduced(Reduce.SUM, axes, keepdims)
+        return self._wide()._reduced(Reduce.SUM, axes, keepdims, axis)
 
-    def prod(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._wide()._reduced(Reduce.PROD, axes, keepdims)
+    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._wide()._reduced(Reduce.PROD, axes, keepdims, axis)
 
-    def max(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._reduced(Reduce.MAX, axes, keepdims)
+    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._reduced(Reduce.MAX, axes, keepdims, axis)
 
-    def min(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._reduced(Reduce.MIN, axes, keepdims)
+    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._reduced(Reduce.MIN, axes, keepdims, axis)
 
-    def any(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._truth(Reduce.MAX, axes, keepdims)
+    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._truth(Reduce.MAX, axes, keepdims, axis)
 
-    def all(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._truth(Reduce.MIN, axes, keepdims)
+    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._truth(Reduce.MIN, axes, keepdims, axis)
 
-    def mean(self, axes: Axes = None, keepdims: bool = False) -> Self:
+    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
         """The sum over the count; ints give float32."""
+        if axis is not None:
+            axes = either_axes(axes, axis, "mean")
         x = self if self.dtype.is_float else self.astype("float32")
         total = x.sum(axes, keepdims)
         return total * (total.size / max(self.size, 1)) if self.size else total * float("nan")
@@ -81,7 +83,9 @@ class Reductions(Rowwise, Operators):
         order, rows, n = reduction_plan(self.layout.shape, axes)
         return self.viewed(self.layout.permute(order)), rows, n
 
-    def _reduced(self, kind: Reduce, axes: Axes, keepdims: bool) -> Self:
+    def _reduced(self, kind: Reduce, axes: Axes, keepdims: bool, axis: Axes = None) -> Self:
+        if axis is not None:
+            axes = either_axes(axes, axis, kind.op)
         hashable = tuple(axes) if isinstance(axes, list) else axes
         plan = _view_plan(self.layout, hashable, keepdims)
         if plan.n == 0 and plan.rows and kind >= Reduce.MAX:
@@ -90,9 +94,10 @@ class Reductions(Rowwise, Operators):
         dispatch.reduce(self.device, kind, out, self.viewed(plan.last), plan.rows, plan.n)
         return out
 
-    def _truth(self, kind: Reduce, axes: Axes, keepdims: bool) -> Self:
+    def _truth(self, kind: Reduce, axes: Axes, keepdims: bool, axis: Axes) -> Self:
         """any and all, which of nothing are False and True."""
-        chosen = normalize_axes(axes, self.ndim, "any" if kind is Reduce.MAX else "all")
+        op = "any" if kind is Reduce.MAX else "all"
+        chosen = normalize_axes(either_axes(axes, axis, op), self.ndim, op)
         if prod(self.shape[a] for a in chosen) == 0:
             return self.filled(reduced_shape(self.shape, chosen, keepdims), kind is Reduce.MIN, "bool")
         return self.astype("bool")._reduced(kind, chosen, keepdims)

@@ -6,7 +6,7 @@ from math import prod
 from operator import index
 from typing import TypeAlias
 
-from needle.errors import ShapeError
+from needle.errors import ArgumentError, ShapeError
 
 Shape: TypeAlias = tuple[int, ...]
 Axes: TypeAlias = int | Sequence[int] | None
@@ -84,6 +84,15 @@ def normalize_axis(axis: int, rank: int, op: str) -> int:
     if not -rank <= axis < rank:
         raise ShapeError(f"{op}: axis {axis} is out of range for rank {rank}")
     return axis % rank
+
+
+def either_axes(axes: Axes, axis: Axes, op: str) -> Axes:
+    """The axes that a caller chose: `axes`, which NumPy and the Array API call `axis`. Hot paths call it if need be."""
+    if axis is None:
+        return axes
+    if axes is not None:
+        raise ArgumentError(f"{op}: axes and axis are two names of one argument; give one, not {axes} and {axis}")
+    return axis
 
 
 def normalize_axes(axes: Axes, rank: int, op: str) -> tuple[int, ...]:

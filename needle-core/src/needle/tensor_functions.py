@@ -19,7 +19,7 @@ from needle.ops.matmul import Linear, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
-from needle.shape import Axes, Shape, broadcast_shapes, normalize_axes, normalize_axis, resolve_reshape
+from needle.shape import Axes, Shape, broadcast_shapes, either_axes, normalize_axes, normalize_axis, resolve_reshape
 from needle.views import shape_argument, squeezed_shape
 
 T = TypeVar("T", bound="TensorFunctions")
@@ -57,40 +57,45 @@ class TensorFunctions(FusedFunctions, Operators):
 
     # Reductions: over some axes, or all.
 
-    def sum(self, axes: Axes = None, keepdims: bool = False) -> Self:
+    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
         """The sum; ints and bools in int64 (int32 where the device has none)."""
+        if axis is not None:
+            axes = either_axes(axes, axis, "sum")
         return self._apply(_summation(self.ndim, tuple(axes) if isinstance(axes, list) else axes, keepdims))
 
-    def prod(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._apply(Product(self._axes(axes, "prod"), keepdims))
+    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._apply(Product(self._axes(axes, "prod", axis), keepdims))
 
-    def max(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._apply(Max(self._axes(axes, "max"), keepdims))
+    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._apply(Max(self._axes(axes, "max", axis), keepdims))
 
-    def min(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._apply(Min(self._axes(axes, "min"), keepdims))
+    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._apply(Min(self._axes(axes, "min", axis), keepdims))
 
-    def any(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._apply(AnyTrue(self._axes(axes, "any"), keepdims))
+    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._apply(AnyTrue(self._axes(axes, "any", axis), keepdims))
 
-    def all(self, axes: Axes = None, keepdims: bool = False) -> Self:
-        return self._apply(AllTrue(self._axes(axes, "all"), keepdims))
+    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+        return self._apply(AllTrue(self._axes(axes, "all", axis), keepdims))
 
-    def mean(self, axes: Axes = None, keepdims: bool = False) -> Self:
+    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
         """The sum over the count; ints give float32."""
+        if axis is not None:
+            axes = either_axes(axes, axis, "mean")
         x = floating(self)
         total = x.sum(axes, keepdims)
         return total * (total.size / self.size) if self.size else total * float("nan")
 
-    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Self:
+    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None) -> Self:
         """The mean of squared distances from the mean, over n - correction."""
-        deviation = self - self.mean(axes, keepdims=True)
-        total = deviation.square().sum(axes, keepdims)
+        chosen = either_axes(axes, axis, "var")
+        deviation = self - self.mean(chosen, keepdims=True)
+        total = deviation.square().sum(chosen, keepdims)
         n = self.size / max(total.size, 1) - correction
         return total * (1.0 / n if n > 0 else float("nan"))
 
-    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0) -> Self:
-        return self.var(axes, keepdims, correction).sqrt()
+    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None) -> Self:
+        return self.var(either_axes(axes, axis, "std"), keepdims, correction).sqrt()
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Self:
         """The position of the first largest element along an axis, or in row-major order of all."""
@@ -102,9 +107,9 @@ class TensorFunctions(FusedFunctions, Operators):
     def cumsum(self, axis: int) -> Self:
         return self._apply(CumSum(normalize_axis(axis, self.ndim, "cumsum")))
 
-    def logsumexp(self, axes: Axes = None, keepdims: bool = False) -> Self:
+    def logsumexp(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
         """log(sum(exp(self))) without overflow."""
-        return self._apply(LogSumExp(self._axes(axes, "logsumexp"), keepdims))
+        return self._apply(LogSumExp(self._axes(axes, "logsumexp", axis), keepdims))
 
     def softmax(self, axis: int = -1) -> Self:
         return self._along(Softmax(), axis, "softmax")
@@ -121,7 +126,9 @@ class TensorFunctions(FusedFunctions, Operators):
         swapped = tuple(last if a == at else at if a == last else a for a in range(self.ndim))
         return x.permute(swapped)._apply(op).permute(swapped)
 
-    def _axes(self, axes: Axes, op: str) -> Shape:
+    def _axes(self, axes: Axes, op: str, axis: Axes = None) -> Shape:
+        if axis is not None:
+            axes = either_axes(axes, axis, op)
         return normalize_axes(axes, len(self.array.layout.shape), op)
 
     # Movement.
@@ -156,11 +163,11 @@ class TensorFunctions(FusedFunctions, Operators):
         """Axes of size 1, and new leading axes, repeated without a copy."""
         return self._apply(BroadcastTo(shape_argument(shape)))
 
-    def flip(self, axes: Axes = None) -> Self:
-        return self._apply(Flip(self._axes(axes, "flip")))
+    def flip(self, axes: Axes = None, *, axis: Axes = None) -> Self:
+        return self._apply(Flip(self._axes(axes, "flip", axis)))
 
-    def squeeze(self, axes: Axes = None) -> Self:
-        return self.reshape(squeezed_shape(self.shape, axes))
+    def squeeze(self, axes: Axes = None, *, axis: Axes = None) -> Self:
+        return self.reshape(squeezed_shape(self.shape, either_axes(axes, axis, "squeeze")))
 
     def expand_dims(self, axis: int) -> Self:
         at = normalize_axis(axis, self.ndim + 1, "expand_dims")

@@ -9,7 +9,7 @@ from needle.dtype import INDEX, DType, int32
 from needle.errors import ShapeError
 from needle.indexing import Step, view_layout
 from needle.layout import Layout
-from needle.shape import Axes, Shape, normalize_axes, normalize_axis, resolve_reshape
+from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, resolve_reshape
 
 
 class Views(View):
@@ -107,17 +107,17 @@ class Views(View):
         """Axes of size 1, and new leading axes, repeated without a copy."""
         return self.viewed(self.layout.broadcast_to(shape_argument(shape)))
 
-    def flip(self, axes: Axes = None) -> Self:
+    def flip(self, axes: Axes = None, *, axis: Axes = None) -> Self:
         """The elements of some axes, or of all, in reverse order."""
-        return self.viewed(self.layout.flip(normalize_axes(axes, self.ndim, "flip")))
+        return self.viewed(self.layout.flip(normalize_axes(either_axes(axes, axis, "flip"), self.ndim, "flip")))
 
     def sliced(self, steps: tuple[Step, ...]) -> Self:
         """The view of parsed steps, see `indexing.py`."""
         return self.viewed(view_layout(self.layout, steps))
 
-    def squeeze(self, axes: Axes = None) -> Self:
+    def squeeze(self, axes: Axes = None, *, axis: Axes = None) -> Self:
         """Without the axes of size 1 that are named, or all of them."""
-        return self.reshape(squeezed_shape(self.shape, axes))
+        return self.reshape(squeezed_shape(self.shape, either_axes(axes, axis, "squeeze")))
 
     def expand_dims(self, axis: int) -> Self:
         """With a new axis of size 1 before axis `axis`."""

@@ -327,5 +327,5 @@ def max(a: NDArray, axis: Axes = None, keepdims: bool = False) -> NDArray:
     return a.max(axis, keepdims)
 
 
-def flip(a: NDArray, axes: Axes = None) -> NDArray:
-    return a.flip(axes)
+def flip(a: NDArray, axes: Axes = None, *, axis: Axes = None) -> NDArray:
+    return a.flip(axes, axis=axis)

@@ -144,9 +144,9 @@ class Strided:
         except ShapeError as error:
             raise ContractError(str(error)) from None
 
-    def flip(self, axes: Axes = None) -> Self:
+    def flip(self, axes: Axes = None, *, axis: Axes = None) -> Self:
         """A compact copy with axes in reverse order."""
-        return self.of(self.array.flip(axes).copy())
+        return self.of(self.array.flip(axes, axis=axis).copy())
 
     # Elements in and out.
 

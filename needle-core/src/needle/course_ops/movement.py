@@ -7,7 +7,7 @@ from needle.backend_selection import array_api, data_of, ours
 from needle.course_op import TensorOp, fitted
 from needle.errors import ShapeError
 from needle.indexing import Step
-from needle.shape import Axes, Shape
+from needle.shape import Axes, Shape, either_axes
 from needle.views import shape_argument
 
 
@@ -114,8 +114,8 @@ def broadcast_to(a: Any, shape: int | Sequence[int]) -> Any:
     return BroadcastTo(shape)(a)
 
 
-def flip(a: Any, axes: Axes = None) -> Any:
-    return Flip(axes)(a)
+def flip(a: Any, axes: Axes = None, *, axis: Axes = None) -> Any:
+    return Flip(either_axes(axes, axis, "flip"))(a)
 
 
 def dilate(a: Any, axes: int | Sequence[int], dilation: int) -> Any:
