@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import needle
 from needle import nn
-from needle.errors import ArgumentError, IndexRangeError, ShapeError
+from needle.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 
 ones = needle.ones
 
@@ -106,3 +107,48 @@ def test_the_error(call: Any, error: type[Exception], text: str, place: str) -> 
     with needle.use_device(place), pytest.raises(error) as caught:
         call()
     assert str(caught.value) == text
+
+
+LAYERS: list[tuple[Any, tuple[int, ...], str]] = [
+    (lambda: nn.Linear(4, 3), (2, 4), "Linear"),
+    (lambda: nn.Conv(3, 4, 3), (2, 3, 8, 8), "Conv"),
+    (lambda: nn.Conv1d(3, 4, 3), (2, 3, 8), "Conv1d"),
+    (lambda: nn.Conv2d(3, 4, 3), (2, 3, 8, 8), "Conv2d"),
+    (lambda: nn.MaxPool2d(2), (2, 3, 8, 8), "MaxPool2d"),
+    (lambda: nn.BatchNorm1d(4), (2, 4), "BatchNorm1d"),
+    (lambda: nn.BatchNorm2d(3).eval(), (2, 3, 4, 4), "BatchNorm2d"),
+    (lambda: nn.LayerNorm1d(4), (2, 4), "LayerNorm1d"),
+    (lambda: nn.RMSNorm(4), (2, 4), "RMSNorm"),
+    (lambda: nn.GroupNorm(2, 4), (2, 4), "GroupNorm"),
+    (lambda: nn.RNN(4, 3), (5, 2, 4), "RNN"),
+    (lambda: nn.LSTM(4, 3), (5, 2, 4), "LSTM"),
+    (lambda: nn.GRUCell(4, 3), (2, 4), "GRUCell"),
+    (lambda: nn.TransformerLayer(4, 1, 4, 4), (2, 5, 4), "LayerNorm1d"),
+    (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), (2, 2, 2), "Linear"),
+    (lambda: nn.Residual(nn.Linear(4, 4)), (2, 4), "Linear"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "shape", "name"), LAYERS)
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_numpy_array_is_no_tensor(layer: Any, shape: tuple[int, ...], name: str, hooked: bool) -> None:
+    model = layer()
+    if hooked:
+        model.register_forward_hook(lambda module, args, result: None)
+    with pytest.raises(DTypeError) as caught:
+        model(np.ones(shape, "float32"))
+    assert str(caught.value) == f"{name}: takes Tensors, not NumPy arrays; pass needle.Tensor(x)"
+
+
+def test_labels_in_numpy_are_no_tensor() -> None:
+    with pytest.raises(DTypeError, match=r"^NLLLoss: takes Tensors, not NumPy arrays; pass "):
+        nn.NLLLoss()(ones(2, 3), np.zeros(2, int))
+
+
+def test_a_module_s_own_mistake_is_its_own() -> None:
+    class Mistaken(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return self.weigth * needle.tensor(x)
+
+    with pytest.raises(AttributeError, match="'Mistaken' object has no attribute 'weigth'"):
+        Mistaken()(np.ones(3))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from needle import Device, Tensor, tracing
-from needle.errors import DataError, ShapeError
+from needle.errors import DataError, DTypeError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
 State: TypeAlias = dict[str, Tensor]
@@ -49,7 +49,13 @@ class Module:
         if tracing.active is not None:
             tracing.active.expecting(f"training of {type(self).__name__} was {self.training}", lambda: self.training)
         hooks = vars(self).get("_hooks")
-        return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
+        try:
+            return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
+        except AttributeError as error:
+            if _about_numpy(error, (*args, *kwargs.values())):
+                name = type(self).__name__
+                raise DTypeError(f"{name}: takes Tensors, not NumPy arrays; pass needle.Tensor(x)") from error
+            raise
 
     # Hooks; each registration gives a handle that can be removed.
 
@@ -201,6 +207,11 @@ def _below(module: Module) -> Iterator[tuple[str, Tensor | Module]]:
                     yield from walk(part, f"{prefix}{key}.")
 
     return walk(module, "")
+
+
+def _about_numpy(error: AttributeError, args: tuple[Any, ...]) -> bool:
+    """Whether a call failed because a NumPy array was given where a Tensor belongs."""
+    return str(error).startswith("'numpy.") and any(isinstance(x, np.ndarray) for x in args)
 
 
 def assign(tensor: Tensor, value: Any) -> None:
