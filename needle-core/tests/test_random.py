@@ -109,3 +109,5 @@ def test_scaled_draws():
 def test_one_hot():
     hot = ndl.one_hot(4, ndl.tensor([1, 3], device="numpy"))
     np.testing.assert_array_equal(hot.numpy(), np.eye(4, dtype=np.float32)[[1, 3]])
+    outside = ndl.one_hot(4, ndl.tensor([-1, 4], device="numpy"))
+    np.testing.assert_array_equal(outside.numpy(), np.zeros((2, 4)))

@@ -15,6 +15,10 @@ class ShapeError(NeedleError, ValueError):
 class IndexRangeError(NeedleError, IndexError):
     """An index outside its axis."""
 
+    def told_of(self, op: str) -> "IndexRangeError":
+        """The same error, told of the op that the user called and not of the one that it is made of."""
+        return IndexRangeError(f"{op}: {str(self).partition(': ')[2]}")
+
 
 class DTypeError(NeedleError, TypeError):
     """An element type that the op or the device does not take."""

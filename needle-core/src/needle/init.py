@@ -93,7 +93,7 @@ def eye(n: int, *, device: DeviceLike = None, dtype: Any = "float32") -> Tensor:
 def one_hot(
     n: int, i: Tensor, device: DeviceLike = None, dtype: Any = "float32", requires_grad: bool = False
 ) -> Tensor:
-    """(..., n): 1 at position i[...] of the last axis, else 0."""
+    """(..., n): 1 at position i[...] of the last axis, else 0; where i[...] is out of range, zeros alone."""
     index = i if isinstance(i, Tensor) else Tensor(i, device=device)
     whole = index.to(device).array if device is not None else index.array
     whole = whole if whole.dtype.category == "int" else whole.astype("int32")

@@ -5,7 +5,7 @@ from math import pi, sqrt
 import numpy as np
 
 from needle import init
-from needle.errors import ArgumentError, ShapeError
+from needle.errors import ArgumentError, IndexRangeError, ShapeError
 from needle.functions import as_tensor
 from needle.random import Generator
 from needle.tensor import Tensor, TensorLike
@@ -44,7 +44,11 @@ def embedding(ids: TensorLike, weight: Tensor) -> Tensor:
     index = index if index.dtype.category == "int" else index.astype("int32")
     if weight.ndim != 2:
         raise ShapeError(f"embedding: takes a weight (n, d): weight is {weight.shape}")
-    return weight.gather(index.reshape(-1, 1), 0).reshape(*index.shape, weight.shape[1])
+    try:
+        rows = weight.gather(index.reshape(-1, 1), 0)
+    except IndexRangeError as error:
+        raise error.told_of("embedding") from None
+    return rows.reshape(*index.shape, weight.shape[1])
 
 
 def scaled_dot_product_attention(

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import needle
 from needle import Tensor
-from needle.errors import ArgumentError, ShapeError
+from needle.errors import ArgumentError, IndexRangeError, ShapeError
 from needle_nn.nn.module import Module
 
 
@@ -112,4 +112,7 @@ def _picked(loss: str, x: Tensor, labels: Tensor) -> Tensor:
     if x.ndim != 2 or labels.shape != x.shape[:1]:
         raise ShapeError(f"{loss}: takes (n, classes) and (n,): predictions are {x.shape}, labels {labels.shape}")
     index = labels if labels.dtype.category == "int" else labels.astype("int32")
-    return x.gather(index.reshape(-1, 1), 1).reshape(-1)
+    try:
+        return x.gather(index.reshape(-1, 1), 1).reshape(-1)
+    except IndexRangeError as error:
+        raise error.told_of(loss) from None
