@@ -7,7 +7,7 @@ import pytest
 
 import needle
 from needle import Tensor, nn
-from needle.errors import DataError, ShapeError
+from needle.errors import DataError, DTypeError, ShapeError
 from needle.nn import Module, Parameter
 
 
@@ -161,6 +161,29 @@ def test_state_of_another_model(model: Module, other: Module, error: type[Except
     assert str(caught.value) == text
     for a, b in zip(before, model.parameters(), strict=True):
         np.testing.assert_array_equal(a, b.numpy())
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "text"),
+    [
+        ([("weight", 1)], DTypeError, "a state is a mapping from names to Tensors, not a list"),
+        (None, DTypeError, "a state is a mapping from names to Tensors, not a NoneType"),
+        ({"weight": np.ones((1, 2)), "bias": np.array([["a", "b"]])}, DataError,
+         "bias in the state holds <U1, not numbers"),
+        ({"weight": np.ones((1, 2)), "bias": "text"}, DataError, "bias in the state holds <U4, not numbers"),
+        ({"weight": np.ones((1, 2)), "bias": None}, DataError, "bias in the state holds object, not numbers"),
+        ({"weight": np.ones((1, 2)), "bias": [[1.0], [2.0, 3.0]]}, DataError,
+         "bias in the state is a ragged list, not numbers"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("strict", [True, False])
+def test_no_state(state: Any, error: type[Exception], text: str, strict: bool) -> None:
+    model = nn.Linear(1, 2)
+    before = model.weight.numpy()
+    with pytest.raises(error) as caught:
+        model.load_state_dict(state, strict)
+    assert str(caught.value) == f"Linear: {text}"
+    np.testing.assert_array_equal(model.weight.numpy(), before)
 
 
 def test_not_strict() -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from needle import Device, Tensor, tracing
+from needle import Device, NDArray, Tensor, tracing
 from needle.errors import DataError, DTypeError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
@@ -160,13 +160,17 @@ class Module:
         return difference
 
     def check_state(self, state: Mapping[str, Any], strict: bool = True) -> Difference:
-        """Raise DataError or ShapeError where `load_state_dict` would."""
-        own = self._named_tensors()
+        """Raise the error that `load_state_dict` would, if any."""
+        kind, own = type(self).__name__, self._named_tensors()
+        if not isinstance(state, Mapping):
+            raise DTypeError(f"{kind}: a state is a mapping from names to Tensors, not a {type(state).__name__}")
         difference = Difference([n for n in own if n not in state], [n for n in state if n not in own])
         if strict and any(difference):
-            raise DataError(f"{type(self).__name__}: the state is of another model: {_describe(difference)}")
+            raise DataError(f"{kind}: the state is of another model: {_describe(difference)}")
         shared = [name for name in own if name in state]
-        check_shapes(type(self).__name__, {n: own[n].shape for n in shared}, {n: np.shape(state[n]) for n in shared})
+        for name in shared:
+            _check_numbers(kind, name, state[name])
+        check_shapes(kind, {n: own[n].shape for n in shared}, {n: np.shape(state[n]) for n in shared})
         return difference
 
     # Display.
@@ -218,6 +222,18 @@ def assign(tensor: Tensor, value: Any) -> None:
     """Give a Tensor the values of a Tensor or NumPy array; its device, dtype and memory stay."""
     source = value.detach().to(device=tensor.device, dtype=tensor.dtype) if isinstance(value, Tensor) else value
     tensor.array[...] = Tensor(source, device=tensor.device, dtype=tensor.dtype).array
+
+
+def _check_numbers(owner: str, name: str, value: Any) -> None:
+    """Raise DataError where a value of a state is text, or nested lists that are ragged, or else no numbers."""
+    if isinstance(value, Tensor | NDArray):
+        return
+    try:
+        dtype = np.asarray(value).dtype
+    except ValueError:
+        raise DataError(f"{owner}: {name} in the state is a ragged list, not numbers") from None
+    if dtype.kind in "SUOMm":
+        raise DataError(f"{owner}: {name} in the state holds {dtype}, not numbers")
 
 
 def check_shapes(owner: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
