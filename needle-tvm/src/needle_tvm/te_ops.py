@@ -1,11 +1,15 @@
-"""The primitives as tensor expressions, one function each: what `emit_te` turns into a function of loops."""
+"""Elementwise primitives, reductions and products as tensor expressions: what `emit_te` turns into functions of loops.
+
+A NaN wins maxima, as it does everywhere in Needle. TVM's `max(a, b)` is `a > b ? a : b`, so the order of its operands
+matters: of a NaN in the second one it gives the NaN.
+"""
 
 from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from needle.kinds import Binary, Pool, Reduce, Unary
-from tvm import te, tirx, topi
+from needle.kinds import Binary, Reduce, Unary
+from tvm import te, tirx
 
 Tensor = Any  # te.Tensor
 
@@ -30,36 +34,87 @@ def _at(x: Tensor, at: tuple[Any, ...]) -> Any:
     return x(*[0] * len(x.shape)) if prod(map(int, x.shape)) == 1 else x(*at)
 
 
+def const(value: Any, like: Any) -> Any:
+    """A number of the type that a tensor or an element of one has."""
+    return tirx.const(value, str(like.ty.dtype if hasattr(like, "ty") else like.dtype))
+
+
 def _one(x: Any) -> Any:
-    return tirx.const(1, x.dtype)
+    return const(1, x)
 
 
 def _zero(x: Any) -> Any:
-    return tirx.const(0, x.dtype)
+    return const(0, x)
+
+
+def _expm1(x: Any) -> Any:
+    """exp(x) - 1, near 0 by Kahan's formula, which keeps the digits that the subtraction would lose."""
+    u = tirx.exp(x)
+    near = tirx.Select(tirx.EQ(u, _one(x)), x, (u - _one(x)) * x / tirx.log(u))
+    return tirx.Select(tirx.abs(x) < const(0.5, x), near, u - _one(x))
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x), likewise."""
+    u = x + _one(x)
+    near = tirx.Select(tirx.EQ(u, _one(x)), x, tirx.log(u) * x / (u - _one(x)))
+    return tirx.Select(tirx.abs(x) < const(0.5, x), near, tirx.log(u))
+
+
+def _softplus(x: Any) -> Any:
+    return tirx.max(_zero(x), x) + _log1p(tirx.exp(-tirx.abs(x)))
+
+
+def _sigmoid(x: Any) -> Any:
+    return _one(x) / (_one(x) + tirx.exp(-x))
 
 
 UNARY: dict[Unary, Callable[[Any], Any]] = {
     Unary.NEG: lambda x: -x,
     Unary.ABS: tirx.abs,
     Unary.SQUARE: lambda x: x * x,
-    Unary.SIGN: lambda x: tirx.Select(x > 0, _one(x), tirx.Select(x < 0, -_one(x), _zero(x))),
-    Unary.RELU: lambda x: tirx.max(x, _zero(x)),
+    Unary.SIGN: lambda x: tirx.Select(x > _zero(x), _one(x), tirx.Select(x < _zero(x), -_one(x), x)),
+    Unary.RELU: lambda x: tirx.max(_zero(x), x),
     Unary.EXP: tirx.exp,
+    Unary.EXPM1: _expm1,
     Unary.LOG: tirx.log,
-    Unary.LOG1P: tirx.log1p,
+    Unary.LOG1P: _log1p,
     Unary.SQRT: tirx.sqrt,
     Unary.RSQRT: lambda x: _one(x) / tirx.sqrt(x),
     Unary.RECIPROCAL: lambda x: _one(x) / x,
     Unary.SIN: tirx.sin,
     Unary.COS: tirx.cos,
     Unary.TANH: tirx.tanh,
-    Unary.SIGMOID: tirx.sigmoid,
+    Unary.SIGMOID: _sigmoid,
     Unary.ERF: tirx.erf,
     Unary.FLOOR: tirx.floor,
     Unary.CEIL: tirx.ceil,
+    Unary.ROUND: tirx.nearbyint,
     Unary.TRUNC: tirx.trunc,
-    Unary.LOGICAL_NOT: lambda x: tirx.Not(x),
+    Unary.LOGICAL_NOT: tirx.Not,
+    Unary.BITWISE_NOT: tirx.bitwise_not,
+    Unary.ISNAN: tirx.isnan,
+    Unary.ISINF: tirx.isinf,
+    Unary.ISFINITE: tirx.isfinite,
+    Unary.SOFTPLUS: _softplus,
 }
+
+
+def is_float(x: Any) -> bool:
+    return str(x.ty.dtype if hasattr(x, "ty") else x.dtype).startswith("float")
+
+
+def _larger(a: Any, b: Any) -> Any:
+    return tirx.Select(tirx.isnan(a), a, tirx.max(a, b)) if is_float(a) else tirx.max(a, b)
+
+
+def _smaller(a: Any, b: Any) -> Any:
+    return tirx.Select(tirx.isnan(a), a, tirx.min(a, b)) if is_float(a) else tirx.min(a, b)
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    return tirx.floor(a / b) if is_float(a) else tirx.floordiv(a, b)
+
 
 BINARY: dict[Binary, Callable[[Any, Any], Any]] = {
     Binary.ADD: lambda a, b: a + b,
@@ -67,20 +122,35 @@ BINARY: dict[Binary, Callable[[Any, Any], Any]] = {
     Binary.MUL: lambda a, b: a * b,
     Binary.DIV: lambda a, b: a / b,
     Binary.POW: tirx.pow,
-    Binary.MAXIMUM: tirx.max,
-    Binary.MINIMUM: tirx.min,
-    Binary.RELU_GRAD: lambda a, b: tirx.Select(b > 0, a, _zero(a)),
-    Binary.EQUAL: lambda a, b: a == b,
-    Binary.NOT_EQUAL: lambda a, b: a != b,
+    Binary.MAXIMUM: _larger,
+    Binary.MINIMUM: _smaller,
+    Binary.FLOOR_DIVIDE: _floor_divide,
+    Binary.ATAN2: tirx.atan2,
+    Binary.RELU_GRAD: lambda a, b: tirx.Select(b > _zero(b), a, _zero(a)),
+    Binary.EQUAL: tirx.EQ,
+    Binary.NOT_EQUAL: tirx.NE,
     Binary.LESS: lambda a, b: a < b,
     Binary.LESS_EQUAL: lambda a, b: a <= b,
     Binary.GREATER: lambda a, b: a > b,
     Binary.GREATER_EQUAL: lambda a, b: a >= b,
     Binary.LOGICAL_AND: tirx.And,
     Binary.LOGICAL_OR: tirx.Or,
+    Binary.LOGICAL_XOR: tirx.NE,
+    Binary.BITWISE_AND: tirx.bitwise_and,
+    Binary.BITWISE_OR: tirx.bitwise_or,
+    Binary.BITWISE_XOR: tirx.bitwise_xor,
+    Binary.SHIFT_LEFT: tirx.shift_left,
+    Binary.SHIFT_RIGHT: tirx.shift_right,
 }
 
-REDUCE = {Reduce.SUM: te.sum, Reduce.MAX: te.max, Reduce.MIN: te.min}
+_product = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="prod")
+_largest = te.comm_reducer(_larger, tirx.min_value, name="max")
+_smallest = te.comm_reducer(_smaller, tirx.max_value, name="min")
+REDUCE = {Reduce.SUM: te.sum, Reduce.PROD: _product, Reduce.MAX: _largest, Reduce.MIN: _smallest}
+_EMPTY = {
+    Reduce.SUM: lambda dtype: tirx.const(0, dtype), Reduce.PROD: lambda dtype: tirx.const(1, dtype),
+    Reduce.MAX: tirx.min_value, Reduce.MIN: tirx.max_value,
+}  # fmt: skip
 NAMES = {Binary.ADD: "ewise_add", Binary.MUL: "ewise_mul", Binary.DIV: "ewise_div", Binary.POW: "ewise_pow"}
 
 
@@ -92,16 +162,21 @@ def binary(kind: Binary) -> tuple[str, Callable[[Tensor, Tensor], Tensor]]:
     return NAMES.get(kind, kind.op), _binary(BINARY[kind], kind.op)
 
 
-def binary_scalar(kind: Binary, scalar: Any, swapped: bool) -> tuple[str, Callable[[Tensor], Tensor]]:
-    def f(x: Any) -> Any:
-        number = tirx.const(scalar, x.dtype)
-        return BINARY[kind](number, x) if swapped else BINARY[kind](x, number)
+def binary_scalar(kind: Binary, scalar: Any, swapped: bool) -> tuple[str, Callable[..., Tensor]]:
+    """With a number that is known now, or, as `scalar` None, with one in a second tensor."""
 
-    return f"{kind.op}_scalar", _unary(f, f"{kind.op}_scalar")
+    def expression(x: Tensor, *number: Tensor) -> Tensor:
+        def f(value: Any) -> Any:
+            other = number[0](0).astype(str(x.dtype)) if number else const(scalar, x)
+            return BINARY[kind](other, value) if swapped else BINARY[kind](value, other)
+
+        return _unary(f, f"{kind.op}_scalar")(x)
+
+    return f"{kind.op}_scalar", expression
 
 
 def cast(dtype: str) -> Callable[[Tensor], Tensor]:
-    return _unary(lambda x: x != _zero(x) if dtype == "bool" else x.astype(dtype), "cast")
+    return _unary(lambda x: tirx.NE(x, _zero(x)) if dtype == "bool" else x.astype(dtype), "cast")
 
 
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -111,21 +186,43 @@ def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     )
 
 
-def reduce(kind: Reduce, rows: int) -> Callable[[Tensor], Tensor]:
-    """Over all axes behind the leading ones, which count `rows`."""
+def reduce(kind: Reduce) -> Callable[[Tensor], Tensor]:
+    """(rows, n) -> (rows,)."""
 
     def expression(x: Tensor) -> Tensor:
-        sizes = [int(n) for n in x.shape]
-        kept = next(i for i in range(len(sizes) + 1) if prod(sizes[:i]) == rows)
-        axes = [te.reduce_axis((0, n), name=f"k{i}") for i, n in enumerate(sizes[kept:])]
-        if not axes:
-            return te.compute(sizes, lambda *at: x(*at), name=f"T_{kind.op}")
-        shape = sizes[:kept] or [1]
-        return te.compute(
-            shape, lambda *at: REDUCE[kind](x(*at[:kept], *axes), axis=axes), name=f"T_{kind.op}"
-        )
+        if int(x.shape[1]) == 0:
+            return te.compute(x.shape[:1], lambda r: _EMPTY[kind](str(x.dtype)), name=f"T_{kind.op}")
+        k = te.reduce_axis((0, x.shape[1]), name="k")
+        return te.compute(x.shape[:1], lambda r: REDUCE[kind](x(r, k), axis=k), name=f"T_{kind.op}")
 
     return expression
+
+
+def argmax(dtype: str) -> Callable[[Tensor], Tensor]:
+    """(rows, n) -> (rows,): the first position of the largest; a NaN is larger than all."""
+
+    def later(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
+        over = b[1] > a[1]
+        if is_float(a[1]):
+            over = tirx.And(tirx.Not(tirx.isnan(a[1])), tirx.Or(over, tirx.isnan(b[1])))
+        beats = tirx.Or(a[0] < 0, tirx.Or(over, tirx.And(tirx.EQ(a[1], b[1]), tirx.And(b[0] >= 0, b[0] < a[0]))))
+        return tirx.Select(beats, b[0], a[0]), tirx.Select(beats, b[1], a[1])
+
+    fold = te.comm_reducer(later, lambda index, value: (tirx.const(-1, index), tirx.min_value(value)), name="argmax")
+
+    def expression(x: Tensor) -> Tensor:
+        k = te.reduce_axis((0, x.shape[1]), name="k")
+        found = te.compute(
+            x.shape[:1], lambda r: fold((k.var.astype(dtype), x(r, k)), axis=k), name="T_argmax"
+        )
+        return te.compute(x.shape[:1], lambda r: found[0](r), name="T_index")
+
+    return expression
+
+
+def gather(x: Tensor, index: Tensor) -> Tensor:
+    """x (outer, n, inner) at index (outer, m, inner) along the middle axis."""
+    return te.compute(index.shape, lambda i, j, k: x(i, index(i, j, k), k), name="T_gather")
 
 
 def matmul(transpose_a: bool, transpose_b: bool) -> Callable[[Tensor, Tensor], Tensor]:
@@ -146,117 +243,5 @@ def matmul(transpose_a: bool, transpose_b: bool) -> Callable[[Tensor, Tensor], T
 
         batch = [] if len(a.shape) == 2 else [max(int(a.shape[0]), int(b.shape[0]))]
         return te.compute((*batch, m, n), element, name="T_matmul")
-
-    return expression
-
-
-def conv2d(stride: Any, padding: Any, dilation: Any, groups: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """(N, H, W, C) and (KH, KW, C / groups, O)."""
-
-    def expression(x: Tensor, w: Tensor) -> Tensor:
-        padded = topi.nn.pad(x, [0, *padding, 0], [0, *padding, 0], name="T_pad") if any(padding) else x
-        height, width = ((int(padded.shape[1 + i]) - dilation[i] * (int(w.shape[i]) - 1) - 1) // stride[i] + 1
-                         for i in range(2))  # fmt: skip
-        rows, columns = te.reduce_axis((0, w.shape[0]), name="ky"), te.reduce_axis((0, w.shape[1]), name="kx")
-        channel = te.reduce_axis((0, w.shape[2]), name="c")
-        per_group = int(w.shape[3]) // groups
-
-        def element(image: Any, i: Any, j: Any, o: Any) -> Any:
-            first = 0 if groups == 1 else o // per_group * w.shape[2]
-            pixel = padded(
-                image, i * stride[0] + rows * dilation[0], j * stride[1] + columns * dilation[1], first + channel
-            )
-            return te.sum(pixel * w(rows, columns, channel, o), axis=[rows, columns, channel])
-
-        return te.compute((x.shape[0], height, width, w.shape[3]), element, name="T_conv2d")
-
-    return expression
-
-
-def pool2d(kind: Pool, size: Any, stride: Any, padding: Any) -> Callable[[Tensor], Tensor]:
-    """Windows of (N, H, W, C)."""
-
-    def expression(x: Tensor) -> Tensor:
-        outside = tirx.const(float("-inf") if kind is Pool.MAX else 0.0, x.dtype)
-        padded = topi.nn.pad(x, [0, *padding, 0], [0, *padding, 0], outside, name="T_pad") if any(padding) else x
-        height, width = ((int(padded.shape[1 + i]) - size[i]) // stride[i] + 1 for i in range(2))
-        rows, columns = te.reduce_axis((0, size[0]), name="ky"), te.reduce_axis((0, size[1]), name="kx")
-        fold = te.max if kind is Pool.MAX else te.sum
-        found = te.compute(
-            (x.shape[0], height, width, x.shape[3]),
-            lambda n, i, j, c: fold(padded(n, i * stride[0] + rows, j * stride[1] + columns, c), axis=[rows, columns]),
-            name="T_pool",
-        )
-        if kind is Pool.MAX:
-            return found
-        share = tirx.const(1.0 / (size[0] * size[1]), x.dtype)
-        return te.compute(found.shape, lambda *at: found(*at) * share, name="T_mean")
-
-    return expression
-
-
-def batch_norm(eps: float) -> Callable[..., Tensor]:
-    """(..., C) by given moments."""
-
-    def expression(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-        def element(*at: Any) -> Any:
-            c = at[-1]
-            scale = weight(c) / tirx.sqrt(var(c) + tirx.const(eps, x.dtype))
-            return (x(*at) - mean(c)) * scale + bias(c)
-
-        return te.compute(x.shape, element, name="T_batch_norm")
-
-    return expression
-
-
-def rows_normalized(eps: float, n: int, centred: bool) -> Callable[..., Tensor]:
-    """layer_norm, or rms_norm without a mean, of (rows, n)."""
-
-    def expression(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-        share = tirx.const(1.0 / n, x.dtype)
-        if centred:
-            k = te.reduce_axis((0, n), name="k")
-            total = te.compute((x.shape[0],), lambda r: te.sum(x(r, k), axis=k), name="T_total")
-            shifted = te.compute(x.shape, lambda r, i: x(r, i) - total(r) * share, name="T_centred")
-        else:
-            shifted = x
-        j = te.reduce_axis((0, n), name="j")
-        squares = te.compute((x.shape[0],), lambda r: te.sum(shifted(r, j) * shifted(r, j), axis=j), name="T_squares")
-
-        def element(r: Any, i: Any) -> Any:
-            value = shifted(r, i) / tirx.sqrt(squares(r) * share + tirx.const(eps, x.dtype)) * weight(i)
-            return value + bias[0](i) if bias else value
-
-        return te.compute(x.shape, element, name="T_normalized")
-
-    return expression
-
-
-def gather(x: Tensor, index: Tensor) -> Tensor:
-    """x (outer, n, inner) at index (outer, m, inner) along the middle axis."""
-    return te.compute(index.shape, lambda i, j, k: x(i, index(i, j, k), k), name="T_gather")
-
-
-def softmax(x: Tensor) -> Tensor:
-    return topi.nn.softmax(x, axis=-1)
-
-
-def log_softmax(x: Tensor) -> Tensor:
-    return topi.nn.log_softmax(x, axis=-1)
-
-
-
-
-def scaled(scale: float, causal: bool) -> Callable[[Tensor], Tensor]:
-    """Scores (B, T, S) times a number; causal: row i sees columns 0 to i."""
-
-    def expression(x: Tensor) -> Tensor:
-        number, never = tirx.const(scale, x.dtype), tirx.const(float("-inf"), x.dtype)
-
-        def element(b: Any, i: Any, j: Any) -> Any:
-            value = x(b, i, j) * number
-            return tirx.Select(j <= i, value, never) if causal else value
-
-        return te.compute(x.shape, element, name="T_scores")
 
     return expression

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from needle.layout import Layout, storage_order
-from tvm import te
+from tvm import te, tirx
 
 
 def te_reshape(x: Any, shape: Sequence[int]) -> Any:
@@ -35,19 +35,51 @@ def te_transpose(x: Any, axes: Sequence[int]) -> Any:
 
 def te_view(x: Any, layout: Layout, name: str = "T_view") -> Any:
     """What any layout shows of a tensor's elements in row-major order."""
-    sizes = [int(n) for n in x.shape]
 
     def element(*at: Any) -> Any:
         place = layout.offset
         for index, stride in zip(at, layout.strides, strict=True):
             place = place + index * stride
-        indices = []
-        for n in reversed(sizes):
-            indices.append(place % n)
-            place = place // n
-        return x(*reversed(indices))
+        return _at(x, place)
 
     return te.compute(layout.shape, element, name=name)
+
+
+def te_insert(whole: Any, part: Any, layout: Layout) -> Any:
+    """A flat tensor with `part` in the places that a layout shows; see `can_insert`."""
+    axes = sorted(zip(layout.strides, layout.shape, range(layout.rank), strict=True), reverse=True)
+
+    def element(place: Any) -> Any:
+        rest, indices = place - layout.offset, [0] * layout.rank
+        inside = rest >= 0
+        for stride, n, axis in axes:
+            if n > 1:
+                indices[axis] = tirx.floordiv(rest, stride)
+                inside = tirx.And(inside, indices[axis] < n)
+                rest = tirx.floormod(rest, stride)
+        inside = tirx.And(inside, tirx.EQ(rest, 0))
+        return tirx.if_then_else(inside, part(*indices), whole(place))
+
+    return te.compute(whole.shape, element, name="T_insert")
+
+
+def can_insert(layout: Layout) -> bool:
+    """Whether a place tells its index: each axis steps over all that the smaller ones reach."""
+    reach = 1
+    for stride, n in sorted((s, n) for s, n in zip(layout.strides, layout.shape, strict=True) if n > 1):
+        if stride < reach:
+            return False
+        reach = stride * n
+    return layout.size > 0
+
+
+def _at(x: Any, place: Any) -> Any:
+    """An element by its place in row-major order."""
+    indices = []
+    for n in reversed([int(n) for n in x.shape]):
+        indices.append(place % n)
+        place = place // n
+    return x(*reversed(indices))
 
 
 def steps(shape: tuple[int, ...], layout: Layout) -> list[tuple[str, Any]]:
@@ -57,15 +89,12 @@ def steps(shape: tuple[int, ...], layout: Layout) -> list[tuple[str, Any]]:
     if layout.compacted and layout.size == Layout.compact(shape).size:
         return [("reshape", layout.shape)]
     kept = tuple(n if s or n == 1 else 1 for n, s in zip(layout.shape, layout.strides, strict=True))
-    base = Layout(kept, tuple(s if n > 1 else 0 for n, s in zip(kept, layout.strides, strict=True)), layout.offset)
     if kept != layout.shape:
-        return [*steps(shape, _compact_if_so(base)), ("broadcast_to", layout.shape)]
+        base = Layout(kept, tuple(s if n > 1 else 0 for n, s in zip(kept, layout.strides, strict=True)), layout.offset)
+        base = Layout.compact(kept) if base.contiguous and base.offset == 0 else base
+        return [*steps(shape, base), ("broadcast_to", layout.shape)]
     order = storage_order(layout)
     if order is not None and layout.offset == 0 and layout.size == Layout.compact(shape).size:
         stored = tuple(layout.shape[a] for a in order[0])
         return [*steps(shape, Layout.compact(stored)), ("transpose", order[1])]
     return [("view", layout)]
-
-
-def _compact_if_so(layout: Layout) -> Layout:
-    return Layout.compact(layout.shape) if layout.contiguous and layout.offset == 0 else layout
