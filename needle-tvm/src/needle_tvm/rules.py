@@ -23,7 +23,7 @@ RELAX_UNARY = {
 }  # fmt: skip
 RELAX_BINARY = {
     Binary.ADD: relax.op.add, Binary.SUB: relax.op.subtract, Binary.MUL: relax.op.multiply, Binary.DIV: relax.op.divide,
-    Binary.EQUAL: relax.op.equal, Binary.LESS: relax.op.less, Binary.GREATER: relax.op.greater,
+    Binary.LESS: relax.op.less, Binary.GREATER: relax.op.greater,
 }  # fmt: skip
 
 
@@ -219,15 +219,17 @@ def pool2d(t: Translator, kind: Pool, dst: Operand, x: Operand, *window: Any) ->
 
 @rule("sgd_step")
 def sgd_step(
-    t: Translator, params: list[Operand], grads: list[Operand], velocities: list[Operand], lr: Any, *numbers: Any
-) -> None:
-    if any(map(is_live, numbers)):
-        raise t.unsupported("has a momentum or weight decay that changes between calls")
-    step, rate = te_layers.sgd_step(*numbers), t.number(lr)
+    t: Translator, params: list[Operand], grads: list[Operand], velocities: list[Operand], lr: Any, momentum: Any,
+    dampening: Any, weight_decay: Any, nesterov: Any,
+) -> None:  # fmt: skip
+    if is_live(nesterov):
+        raise t.unsupported("is Nesterov's in some calls only")
+    numbers = [t.number(x) for x in (lr, momentum, dampening, weight_decay)]
+    step = te_layers.sgd_step(bool(nesterov))
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
         shape = p.layout.shape
         state = [t.read(velocities[i], shape)] if velocities else []
-        stepped = t.te("sgd_step", step, t.read(p), t.read(g, shape), rate, *state)
+        stepped = t.te("sgd_step", step, t.read(p), t.read(g, shape), *numbers, *state)
         if velocities:
             t.write(p, t.emit(relax.TupleGetItem(stepped, 0)))
             t.write(velocities[i], t.emit(relax.TupleGetItem(stepped, 1)), shape)

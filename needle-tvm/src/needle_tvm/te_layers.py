@@ -131,19 +131,21 @@ def cross_entropy_grad(g: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
     return te.compute(logits.shape, element, name="T_cross_entropy_grad")
 
 
-def sgd_step(momentum: float, dampening: float, weight_decay: float, nesterov: bool) -> Callable[..., list[Tensor]]:
-    """The parameter, and its velocity if there is one, after a step; `lr` holds one number."""
+def sgd_step(nesterov: bool) -> Callable[..., Any]:
+    """The parameter after a step, and its velocity if there is one; each of the four numbers is a tensor of one."""
 
-    def expression(p: Tensor, g: Tensor, lr: Tensor, *velocity: Tensor) -> list[Tensor]:
-        decayed = te.compute(p.shape, lambda *at: g(*at) + const(weight_decay, p) * p(*at), name="T_decayed")
+    def expression(
+        p: Tensor, g: Tensor, lr: Tensor, momentum: Tensor, dampening: Tensor, decay: Tensor, *velocity: Tensor
+    ) -> Any:
+        decayed = te.compute(p.shape, lambda *at: g(*at) + decay(0) * p(*at), name="T_decayed")
         if not velocity:
-            return [te.compute(p.shape, lambda *at: p(*at) - lr(0) * decayed(*at), name="T_stepped")]
+            return te.compute(p.shape, lambda *at: p(*at) - lr(0) * decayed(*at), name="T_stepped")
+        share = const(1, p) - dampening(0)
         v = te.compute(
-            p.shape, lambda *at: const(momentum, p) * velocity[0](*at) + const(1 - dampening, p) * decayed(*at),
-            name="T_velocity",
-        )  # fmt: skip
+            p.shape, lambda *at: momentum(0) * velocity[0](*at) + share * decayed(*at), name="T_velocity"
+        )
         if nesterov:
-            way = te.compute(p.shape, lambda *at: decayed(*at) + const(momentum, p) * v(*at), name="T_way")
+            way = te.compute(p.shape, lambda *at: decayed(*at) + momentum(0) * v(*at), name="T_way")
         else:
             way = v
         return [te.compute(p.shape, lambda *at: p(*at) - lr(0) * way(*at), name="T_stepped"), v]

@@ -36,7 +36,11 @@ def _at(x: Tensor, at: tuple[Any, ...]) -> Any:
 
 def const(value: Any, like: Any) -> Any:
     """A number of the type that a tensor or an element of one has."""
-    return tirx.const(value, str(like.ty.dtype if hasattr(like, "ty") else like.dtype))
+    return tirx.const(value, _dtype(like))
+
+
+def _dtype(x: Any) -> str:
+    return str(x.dtype if hasattr(x, "dtype") else x.ty.dtype)  # a tensor has the one, an element of it the other
 
 
 def _one(x: Any) -> Any:
@@ -101,7 +105,7 @@ UNARY: dict[Unary, Callable[[Any], Any]] = {
 
 
 def is_float(x: Any) -> bool:
-    return str(x.ty.dtype if hasattr(x, "ty") else x.dtype).startswith("float")
+    return _dtype(x).startswith("float")
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -110,6 +114,18 @@ def _larger(a: Any, b: Any) -> Any:
 
 def _smaller(a: Any, b: Any) -> Any:
     return tirx.Select(tirx.isnan(a), a, tirx.min(a, b)) if is_float(a) else tirx.min(a, b)
+
+
+def _equal(a: Any, b: Any) -> Any:
+    return tirx.Not(_differ(a, b)) if _dtype(a) == "bool" else tirx.EQ(a, b)
+
+
+def _differ(a: Any, b: Any) -> Any:
+    """TVM's `!=` of a NaN is false, and code is not made of it for bools."""
+    if _dtype(a) == "bool":
+        return tirx.And(tirx.Or(a, b), tirx.Not(tirx.And(a, b)))
+    unordered = tirx.Or(tirx.isnan(a), tirx.isnan(b)) if is_float(a) else tirx.const(False)
+    return tirx.Or(unordered, tirx.NE(a, b))
 
 
 def _floor_divide(a: Any, b: Any) -> Any:
@@ -127,15 +143,15 @@ BINARY: dict[Binary, Callable[[Any, Any], Any]] = {
     Binary.FLOOR_DIVIDE: _floor_divide,
     Binary.ATAN2: tirx.atan2,
     Binary.RELU_GRAD: lambda a, b: tirx.Select(b > _zero(b), a, _zero(a)),
-    Binary.EQUAL: tirx.EQ,
-    Binary.NOT_EQUAL: tirx.NE,
+    Binary.EQUAL: _equal,
+    Binary.NOT_EQUAL: _differ,
     Binary.LESS: lambda a, b: a < b,
     Binary.LESS_EQUAL: lambda a, b: a <= b,
     Binary.GREATER: lambda a, b: a > b,
     Binary.GREATER_EQUAL: lambda a, b: a >= b,
     Binary.LOGICAL_AND: tirx.And,
     Binary.LOGICAL_OR: tirx.Or,
-    Binary.LOGICAL_XOR: tirx.NE,
+    Binary.LOGICAL_XOR: _differ,
     Binary.BITWISE_AND: tirx.bitwise_and,
     Binary.BITWISE_OR: tirx.bitwise_or,
     Binary.BITWISE_XOR: tirx.bitwise_xor,
@@ -144,12 +160,23 @@ BINARY: dict[Binary, Callable[[Any, Any], Any]] = {
 }
 
 _product = te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="prod")
-_largest = te.comm_reducer(_larger, tirx.min_value, name="max")
-_smallest = te.comm_reducer(_smaller, tirx.max_value, name="min")
+
+
+def lowest(dtype: str) -> Any:
+    """What every number is larger than."""
+    return tirx.const(float("-inf"), dtype) if dtype.startswith("float") else tirx.min_value(dtype)
+
+
+def highest(dtype: str) -> Any:
+    return tirx.const(float("inf"), dtype) if dtype.startswith("float") else tirx.max_value(dtype)
+
+
+_largest = te.comm_reducer(_larger, lambda dtype: lowest(str(dtype)), name="max")
+_smallest = te.comm_reducer(_smaller, lambda dtype: highest(str(dtype)), name="min")
 REDUCE = {Reduce.SUM: te.sum, Reduce.PROD: _product, Reduce.MAX: _largest, Reduce.MIN: _smallest}
 _EMPTY = {
     Reduce.SUM: lambda dtype: tirx.const(0, dtype), Reduce.PROD: lambda dtype: tirx.const(1, dtype),
-    Reduce.MAX: tirx.min_value, Reduce.MIN: tirx.max_value,
+    Reduce.MAX: lowest, Reduce.MIN: highest,
 }  # fmt: skip
 NAMES = {Binary.ADD: "ewise_add", Binary.MUL: "ewise_mul", Binary.DIV: "ewise_div", Binary.POW: "ewise_pow"}
 
@@ -176,7 +203,7 @@ def binary_scalar(kind: Binary, scalar: Any, swapped: bool) -> tuple[str, Callab
 
 
 def cast(dtype: str) -> Callable[[Tensor], Tensor]:
-    return _unary(lambda x: tirx.NE(x, _zero(x)) if dtype == "bool" else x.astype(dtype), "cast")
+    return _unary(lambda x: _differ(x, _zero(x)) if dtype == "bool" else x.astype(dtype), "cast")
 
 
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -208,7 +235,7 @@ def argmax(dtype: str) -> Callable[[Tensor], Tensor]:
         beats = tirx.Or(a[0] < 0, tirx.Or(over, tirx.And(tirx.EQ(a[1], b[1]), tirx.And(b[0] >= 0, b[0] < a[0]))))
         return tirx.Select(beats, b[0], a[0]), tirx.Select(beats, b[1], a[1])
 
-    fold = te.comm_reducer(later, lambda index, value: (tirx.const(-1, index), tirx.min_value(value)), name="argmax")
+    fold = te.comm_reducer(later, lambda index, value: (tirx.const(-1, index), lowest(str(value))), name="argmax")
 
     def expression(x: Tensor) -> Tensor:
         k = te.reduce_axis((0, x.shape[1]), name="k")

@@ -141,10 +141,8 @@ class Translator:
             whole = self.shown("reshape", self.values[x.storage], flat)
         else:
             whole = self.emit(relax.op.zeros(flat, str(x.dtype)))
-        name = "te_insert"
-        self.values[x.storage] = (
-            self.builder.emit_te(views.te_insert, whole, value, x.layout, primfunc_name_hint=name), flat
-        )  # fmt: skip
+        inserted = self.te("insert", lambda old, new: views.te_insert(old, new, x.layout), whole, value)
+        self.values[x.storage] = (inserted, flat)
 
     def shown(self, name: str, value: tuple[Any, tuple[int, ...]], shape: tuple[int, ...]) -> Any:
         """A variable of some shape, reshaped or broadcast if need be."""
@@ -154,7 +152,7 @@ class Translator:
         if self.style == "relax" and name in _RELAX_VIEWS:
             return self.emit(_RELAX_VIEWS[name](value, argument))
         function = getattr(views, f"te_{name}")
-        return self.builder.emit_te(function, value, argument, primfunc_name_hint=f"te_{name}")
+        return self.te(name, lambda x: function(x, argument), value)
 
     def te(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.builder.emit_te(function, *arguments, primfunc_name_hint=f"te_{name}")

@@ -57,7 +57,7 @@ def te_insert(whole: Any, part: Any, layout: Layout) -> Any:
                 indices[axis] = tirx.floordiv(rest, stride)
                 inside = tirx.And(inside, indices[axis] < n)
                 rest = tirx.floormod(rest, stride)
-        inside = tirx.And(inside, tirx.EQ(rest, 0))
+        inside = tirx.And(inside, rest <= 0)
         return tirx.if_then_else(inside, part(*indices), whole(place))
 
     return te.compute(whole.shape, element, name="T_insert")
