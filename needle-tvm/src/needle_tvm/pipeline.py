@@ -49,6 +49,7 @@ def tune(module: Any, trials: int, folder: str | os.PathLike[str] = "needle-tvm"
     kind = target(threads)
     database = ms.relax_integration.tune_relax(
         mod=module, params={}, target=kind, work_dir=str(work), max_trials_global=trials, cost_model="random",
+        strategy="replay-trace",
         builder=ms.builder.LocalBuilder(initializer=lighten_intrinsics),
         runner=ms.runner.LocalRunner(initializer=lighten_intrinsics),
     )  # fmt: skip
