@@ -20,16 +20,15 @@ from typing import Any
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TVM_NUM_THREADS", "NEEDLE_NUM_THREADS"):
     os.environ[variable] = "1"  # before NumPy and TVM are imported
 
-import needle as ndl  # noqa: E402
 import numpy as np  # noqa: E402
+
+import needle as ndl  # noqa: E402
 from needle import nn  # noqa: E402
 
 
 def contenders(trials: int, folder: str) -> dict[str, Callable[[], Any]]:
     np.random.seed(0)
-    model = nn.Sequential(
-        nn.Linear(512, 512, device="cpu"), nn.ReLU(), nn.Linear(512, 512, device="cpu"), nn.ReLU()
-    )
+    model = nn.Sequential(nn.Linear(512, 512, device="cpu"), nn.ReLU(), nn.Linear(512, 512, device="cpu"), nn.ReLU())
     array = np.random.randn(32, 512).astype("float32")
     x = ndl.Tensor(array, device="cpu")
     w1, b1, w2, b2 = (p.numpy() for p in model.parameters())

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import needle as ndl
 import pytest
+
+import needle as ndl
 
 
 @pytest.fixture

@@ -1,18 +1,21 @@
 """Whole models and training steps against eager ones."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import needle as ndl
-import needle_tvm
 import numpy as np
 import pytest
+
+import needle as ndl
+import needle_tvm
 from needle import nn
-from needle.errors import UnsupportedError
+from needle.errors import DeviceError, UnsupportedError
+from needle.reference import NumpyBackend
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "course"))
-from apps.models import ResNet9  # noqa: E402
+from apps.models import ResNet9
 
 STYLES = ["te", "relax"]
 
@@ -166,9 +169,29 @@ def test_gradients_of_softmax(device: Any) -> None:
     [
         (lambda x: ndl.sort(x, 1), "tvm: there is no translation of argsort"),
         (lambda x: ndl.cumsum(x, 1), "tvm: there is no translation of cumsum"),
+        (lambda x: ndl.rand(3, 4, device=x.device) + x, "tvm: there is no translation of uniform|random"),
+        (lambda x: ndl.grad(lambda w: ndl.conv2d(x.reshape(1, 1, 3, 4), w).sum())(x[:2, :2].reshape(2, 2, 1, 1)),
+         "tvm: there is no translation of conv2d_grad_weight"),
         (lambda x: x.astype("float16") + 1, "tvm: there is no translation of float16; compute in float32"),
     ],
-)
+)  # fmt: skip
 def test_what_has_no_translation(function: Any, text: str, device: Any) -> None:
     with pytest.raises(UnsupportedError, match=text):
         ndl.compile(function, compiler="tvm")(batch(3, 4, device=device))
+
+
+def test_memory_elsewhere(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = ndl.compile(lambda x: x + 1, compiler="tvm")
+    monkeypatch.setattr(NumpyBackend, "host_view", lambda self, buffer: None)
+    with pytest.raises(DeviceError, match="tvm runs on the processor, and numpy:0 has no memory on the host"):
+        compiled(batch(3, 4, device="numpy"))
+
+
+def test_the_readme(device: Any) -> None:
+    """Its programs run, but for the search, which test_tuning runs."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    lines = [line for line in program.splitlines() if "tuned" not in line and not line.startswith("print(")]
+    found: dict[str, Any] = {}
+    exec("\n".join(lines), found)
+    np.testing.assert_allclose(found["result"], found["y"].numpy(), rtol=1e-5, atol=1e-5)

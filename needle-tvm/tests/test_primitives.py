@@ -4,9 +4,10 @@ from collections.abc import Callable
 from math import erf
 from typing import Any
 
-import needle as ndl
 import numpy as np
 import pytest
+
+import needle as ndl
 from needle_tvm.rules import RULES
 
 Row = tuple[Callable[..., Any], Callable[..., Any], list[Any]]
@@ -56,6 +57,11 @@ def convolved(x: Any, w: Any, stride: int, padding: int, dilation: int = 1, grou
         weight = w.reshape(groups, o // groups, c // groups, k, k)
         out[:, :, at[0], at[1]] = np.einsum("ngckl,gockl->ngo", window, weight).reshape(n, o)
     return out
+
+
+def conv2d(**options: Any) -> Any:
+    """Needle's, of a weight (O, C / groups, k, k)."""
+    return lambda x, w: ndl.conv2d(x, w.permute((2, 3, 1, 0)), **options)
 
 
 def pooled(x: Any, size: int, fold: Callable[..., Any]) -> Any:
@@ -154,19 +160,18 @@ OTHER: dict[str, Row] = {
         lambda x, w: x.rms_norm(w, 1e-5),
         lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w, [f(5, 40), f(40)],
     ),
-    "conv2d": (lambda x, w: ndl.conv2d(x, w.permute((2, 3, 1, 0)), padding=1), lambda x, w: convolved(x, w, 1, 1), [f(2, 5, 8, 8), f(7, 5, 3, 3)]),
-    "conv2d, strided": (lambda x, w: ndl.conv2d(x, w.permute((2, 3, 1, 0)), stride=2, padding=2), lambda x, w: convolved(x, w, 2, 2),
+    "conv2d": (conv2d(padding=1), lambda x, w: convolved(x, w, 1, 1), [f(2, 5, 8, 8), f(7, 5, 3, 3)]),
+    "conv2d, strided": (conv2d(stride=2, padding=2), lambda x, w: convolved(x, w, 2, 2),
                         [f(2, 3, 9, 9), f(16, 3, 5, 5)]),
-    "conv2d, grouped and dilated": (
-        lambda x, w: ndl.conv2d(x, w.permute((2, 3, 1, 0)), dilation=2, groups=2), lambda x, w: convolved(x, w, 1, 0, 2, 2),
-        [f(2, 4, 8, 8), f(6, 2, 3, 3)],
-    ),
+    "conv2d, grouped and dilated": (conv2d(dilation=2, groups=2), lambda x, w: convolved(x, w, 1, 0, 2, 2),
+                                    [f(2, 4, 8, 8), f(6, 2, 3, 3)]),
     "max_pool2d": (lambda x: ndl.max_pool2d(x, 2), lambda x: pooled(x, 2, np.max), [f(2, 3, 8, 8)]),
     "avg_pool2d": (lambda x: ndl.avg_pool2d(x, 2), lambda x: pooled(x, 2, np.mean), [f(2, 3, 8, 8)]),
     "attention": (ndl.scaled_dot_product_attention, lambda q, k, v: attended(q, k, v, False),
                   [f(2, 3, 5, 8), f(2, 3, 6, 8), f(2, 3, 6, 4)]),
     "attention, causal": (
-        lambda q, k, v: ndl.scaled_dot_product_attention(q, k, v, is_causal=True), lambda q, k, v: attended(q, k, v, True),
+        lambda q, k, v: ndl.scaled_dot_product_attention(q, k, v, is_causal=True),
+        lambda q, k, v: attended(q, k, v, True),
         [f(2, 3, 5, 8), f(2, 3, 5, 8), f(2, 3, 5, 8)],
     ),
 }  # fmt: skip

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import needle as ndl
-import needle_tvm
 import numpy as np
 import pytest
+
+import needle as ndl
+import needle_tvm
 from needle import nn
 from needle.errors import ArgumentError, KernelError
 from needle_tvm import pipeline

@@ -189,9 +189,7 @@ def compile(
     as "tvm" of the package needle-tvm, and `options` are its own.
     """
     if function is None:
-        return functools.partial(
-            compile, device=device, compiler=compiler, disable=disable, limit=limit, **options
-        )
+        return functools.partial(compile, device=device, compiler=compiler, disable=disable, limit=limit, **options)
     if not callable(function):
         raise ArgumentError(f"compile: takes a function, not {type(function).__name__}")
     by = Making(frozenset([disable] if isinstance(disable, str) else disable))
@@ -200,7 +198,9 @@ def compile(
         by = Making(by.disable, module.PASSES, functools.partial(module.execution, **options))
     taken = module.OPTIONS if compiler is not None else ()
     if unknown := options.keys() - set(taken):
-        raise ArgumentError(f"compile: no option {min(unknown)!r}; {compiler or 'needle'} takes {', '.join(taken) or 'none'}")
+        raise ArgumentError(
+            f"compile: no option {min(unknown)!r}; {compiler or 'needle'} takes {', '.join(taken) or 'none'}"
+        )
     return Compiled(function, device, by, limit)
 
 

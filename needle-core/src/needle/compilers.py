@@ -1,7 +1,21 @@
 """Compilers of captured graphs that other packages bring: entry points of the group `needle.compilers`.
 
-An entry point names a module with `execution(graph, **options)`, which gives an object like `program.plan.Execution`;
-`OPTIONS`, the names of the options that it takes; and `PASSES`, the passes that run before it.
+A package `needle-foo` whose pyproject.toml says
+
+    [project.entry-points."needle.compilers"]
+    foo = "needle_foo.plugin"
+
+makes `needle.compile(fn, compiler="foo", level=3)` work. The module is loaded when it is first asked for; it has
+
+    OPTIONS = ("level",)                       names of the options that `needle.compile` hands on
+    PASSES = ("fold_constants", "dead_code")   which of Needle's passes (`program/passes.py`) run before it
+    def execution(graph, **options): ...       the graph made ready to run
+
+What `execution` returns is used like `program.plan.Execution`: `bind(storage, buffer)` says which memory an input or a
+state has from now on, `run()` gives the results as NDArrays in the order of `graph.results` (those in storages from
+outside lie there, all others in new memory) and has written the states that the graph writes, `release(storages)`
+lets go of inputs, and `memory` is a `program.memory.Plan` of the temporaries, which may be empty. A primitive that it
+cannot do is an UnsupportedError with its name, raised here and not in `run`.
 """
 
 from importlib.metadata import EntryPoint, entry_points

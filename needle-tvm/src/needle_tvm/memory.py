@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import tvm
+
 from needle import dispatch
 from needle.device import Device
 from needle.dtype import DType, numpy_dtype
@@ -17,7 +18,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 def check_host(device: Device) -> None:
     backend = dispatch.dispatcher(device).backend
     if backend.host_view(backend.allocate(4)) is None:
-        raise DeviceError(f"compile: tvm runs on the processor, and {device} has no memory on the host; use needle.cpu()")
+        raise DeviceError(
+            f"compile: tvm runs on the processor, and {device} has no memory on the host; use needle.cpu()"
+        )
 
 
 def host_array(device: Device, buffer: Any, shape: tuple[int, ...], dtype: DType) -> Array:

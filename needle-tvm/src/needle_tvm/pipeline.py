@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import tvm
+from tvm import relax
+
 from needle.errors import KernelError
 from needle_tvm.schedule import scheduled
-from tvm import relax
 
 
 def target(threads: int | None = None) -> Any:
@@ -82,7 +83,7 @@ def into_outputs(module: Any, places: Sequence[int]) -> tuple[Any, list[int]]:
     outputs: dict[Any, Any] = {}
     direct = []
     for i in places:
-        call = bindings[results[i]].value if results[i] in bindings else None
+        call: Any = bindings[results[i]].value if results[i] in bindings else None
         if results[i] not in outputs and _fills_one(call):
             outputs[results[i]] = relax.Var(f"output{i}", call.ty_args[0])
             direct.append(i)

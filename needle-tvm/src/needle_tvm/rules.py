@@ -4,12 +4,13 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from tvm import relax
+
 from needle.kinds import Binary, Pool, Reduce, Unary
 from needle.live import is_live
 from needle.program.graph import Operand
 from needle_tvm import te_layers, te_ops
 from needle_tvm.translate import Translator
-from tvm import relax
 
 Rule = Callable[..., None]
 RULES: dict[str, Rule] = {}

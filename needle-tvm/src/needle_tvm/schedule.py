@@ -10,14 +10,16 @@ from typing import Any
 import tvm
 from tvm import s_tir
 
-ROWS, COLUMNS, VECTOR, UNROLL = 4, 64, 16, 8
+ROWS, COLUMNS, VECTOR = 4, 64, 16  # a tile of the result in registers; the widest vector
+ALONE = 16384  # elements that are not worth a second thread
+DONE = "tirx.is_scheduled"  # TVM's mark of a function whose schedule stands
 
 
 def scheduled(module: Any) -> Any:
-    """The module with each function of loops scheduled; one that a rule does not fit stays as it is."""
-    updated = module.clone() if hasattr(module, "clone") else tvm.IRModule(module.functions, attrs=module.attrs)
+    """The module with each function of loops scheduled; one that a rule does not fit, or that is, stays as it is."""
+    updated = module.clone()
     for variable, function in module.functions_items():
-        if isinstance(function, tvm.tirx.PrimFunc):
+        if isinstance(function, tvm.tirx.PrimFunc) and not (function.attrs and DONE in function.attrs):
             updated[variable] = _scheduled(function)
     return updated
 
@@ -27,13 +29,13 @@ def _scheduled(function: Any) -> Any:
         sch = s_tir.Schedule(tvm.IRModule({"main": function}))
         try:
             rule(sch)
-        except (s_tir.ScheduleError, _DoesNotFit):
+        except (s_tir.ScheduleError, _UnfitError):
             continue
-        return sch.mod["main"].with_attr("s_tir.is_scheduled", True)
+        return sch.mod["main"].with_attr(DONE, True)
     return function
 
 
-class _DoesNotFit(Exception):
+class _UnfitError(Exception):
     pass
 
 
@@ -42,11 +44,11 @@ def _product(sch: Any) -> None:
     blocks = _blocks(sch)
     sums = [block for block in blocks if _reduces(sch, block)]
     if len(sums) != 1:
-        raise _DoesNotFit
+        raise _UnfitError
     product, output = sums[0], blocks[-1]
     spatial, reduction = _loops(sch, product)
     if len(spatial) < 2 or not reduction or _size(sch, reduction) < VECTOR:
-        raise _DoesNotFit
+        raise _UnfitError
     for block in blocks:
         if block is not product and block is not output:
             sch.compute_inline(block)
@@ -94,7 +96,7 @@ def _flat(sch: Any, block: Any) -> None:
     outer, inner = sch.split(whole, [None, vector])
     if vector > 1:
         sch.vectorize(inner)
-    if int(sch.get(outer).extent) > UNROLL * VECTOR:
+    if int(sch.get(outer).extent) > ALONE // VECTOR:
         sch.parallel(outer)
 
 
@@ -117,7 +119,7 @@ def _loops(sch: Any, block: Any) -> tuple[list[Any], list[Any]]:
     """The loops around a block: those over its results' axes, and those that are summed over."""
     loops, kinds = sch.get_loops(block), [int(var.iter_type) for var in sch.get(block).iter_vars]
     if len(loops) != len(kinds):
-        raise _DoesNotFit
+        raise _UnfitError
     split = [[], []]  # type: list[list[Any]]
     for loop, kind in zip(loops, kinds, strict=True):
         split[kind == 2].append(loop)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from tvm import te, tirx, topi
+
 from needle.kinds import Pool, Reduce
 from needle_tvm.te_ops import REDUCE, Tensor, const
-from tvm import te, tirx, topi
 
 
 def conv2d(stride: Any, padding: Any, dilation: Any, groups: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -141,13 +142,9 @@ def sgd_step(nesterov: bool) -> Callable[..., Any]:
         if not velocity:
             return te.compute(p.shape, lambda *at: p(*at) - lr(0) * decayed(*at), name="T_stepped")
         share = const(1, p) - dampening(0)
-        v = te.compute(
-            p.shape, lambda *at: momentum(0) * velocity[0](*at) + share * decayed(*at), name="T_velocity"
-        )
-        if nesterov:
-            way = te.compute(p.shape, lambda *at: decayed(*at) + momentum(0) * v(*at), name="T_way")
-        else:
-            way = v
+        v = te.compute(p.shape, lambda *at: momentum(0) * velocity[0](*at) + share * decayed(*at), name="T_velocity")
+        further = te.compute(p.shape, lambda *at: decayed(*at) + momentum(0) * v(*at), name="T_way")
+        way = further if nesterov else v
         return [te.compute(p.shape, lambda *at: p(*at) - lr(0) * way(*at), name="T_stepped"), v]
 
     return expression

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from needle.kinds import Binary, Reduce, Unary
 from tvm import te, tirx
+
+from needle.kinds import Binary, Reduce, Unary
 
 Tensor = Any  # te.Tensor
 
@@ -208,9 +209,7 @@ def cast(dtype: str) -> Callable[[Tensor], Tensor]:
 
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     shape = max((condition, a, b), key=lambda x: prod(map(int, x.shape))).shape
-    return te.compute(
-        shape, lambda *at: tirx.Select(_at(condition, at), _at(a, at), _at(b, at)), name="T_where"
-    )
+    return te.compute(shape, lambda *at: tirx.Select(_at(condition, at), _at(a, at), _at(b, at)), name="T_where")
 
 
 def reduce(kind: Reduce) -> Callable[[Tensor], Tensor]:
@@ -239,9 +238,7 @@ def argmax(dtype: str) -> Callable[[Tensor], Tensor]:
 
     def expression(x: Tensor) -> Tensor:
         k = te.reduce_axis((0, x.shape[1]), name="k")
-        found = te.compute(
-            x.shape[:1], lambda r: fold((k.var.astype(dtype), x(r, k)), axis=k), name="T_argmax"
-        )
+        found = te.compute(x.shape[:1], lambda r: fold((k.var.astype(dtype), x(r, k)), axis=k), name="T_argmax")
         return te.compute(x.shape[:1], lambda r: found[0](r), name="T_index")
 
     return expression

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tvm import relax
+
 from needle.dtype import DType, bfloat16, float16, numpy_dtype
 from needle.errors import UnsupportedError
-from needle.layout import Layout, storage_order
+from needle.layout import storage_order
 from needle.live import is_live
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 from needle_tvm import memory, views
-from tvm import relax
 
 Style = Literal["te", "relax"]
 

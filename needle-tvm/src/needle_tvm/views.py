@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from needle.layout import Layout, storage_order
 from tvm import te, tirx
+
+from needle.layout import Layout, storage_order
 
 
 def te_reshape(x: Any, shape: Sequence[int]) -> Any:
@@ -70,7 +71,7 @@ def can_insert(layout: Layout) -> bool:
         if stride < reach:
             return False
         reach = stride * n
-    return layout.size > 0
+    return bool(layout.size)
 
 
 def _at(x: Any, place: Any) -> Any:
