@@ -169,7 +169,7 @@ def test_gradients_of_softmax(device: Any) -> None:
     [
         (lambda x: ndl.sort(x, 1), "tvm: there is no translation of argsort"),
         (lambda x: ndl.cumsum(x, 1), "tvm: there is no translation of cumsum"),
-        (lambda x: ndl.rand(3, 4, device=x.device) + x, "tvm: there is no translation of uniform|random"),
+        (lambda x: ndl.rand(3, 4, device=x.device) + x, "tvm: there is no translation of uniform"),
         (lambda x: ndl.grad(lambda w: ndl.conv2d(x.reshape(1, 1, 3, 4), w).sum())(x[:2, :2].reshape(2, 2, 1, 1)),
          "tvm: there is no translation of conv2d_grad_weight"),
         (lambda x: x.astype("float16") + 1, "tvm: there is no translation of float16; compute in float32"),

@@ -4,6 +4,7 @@ Fusion alone makes nothing faster; loops have to be tiled and vectorized. `sched
 milliseconds; `tune` searches by meta-schedule and keeps what it finds in a database on disk.
 """
 
+import logging
 import os
 import sys
 import types
@@ -43,6 +44,7 @@ def schedule(module: Any) -> Any:
 def tune(module: Any, trials: int, folder: str | os.PathLike[str] = "needle-tvm", threads: int | None = None) -> Any:
     """Search for schedules by meta-schedule, with so many trials; what was found is kept in `folder` and used again."""
     lighten_intrinsics()
+    _log_to_files()
     from tvm.s_tir import meta_schedule as ms  # noqa: PLC0415  its import takes seconds, and is for those who tune
 
     work = Path(folder)
@@ -58,6 +60,15 @@ def tune(module: Any, trials: int, folder: str | os.PathLike[str] = "needle-tvm"
         raise KernelError("tvm", f"tuning found no schedule in {trials} trials; see the logs in {work / 'logs'}")
     with kind, database, tvm.transform.PassContext(opt_level=3):
         return relax.transform.MetaScheduleApplyDatabase()(module)
+
+
+def _log_to_files() -> None:
+    """Let meta-schedule tell its progress in the folder's logs and not on the screen. It cannot set up its logger when
+    that has a handler without a name, so those go."""
+    log = logging.getLogger("tvm.s_tir.meta_schedule")
+    log.setLevel(logging.WARNING)
+    for handler in [handler for handler in log.handlers if handler.get_name() is None]:
+        log.removeHandler(handler)
 
 
 def _ran(record: Any) -> bool:
