@@ -120,6 +120,17 @@ def test_results_lie_in_needles_memory(device: Any) -> None:
     assert first[1].array.buffer is not second[1].array.buffer
 
 
+def test_the_beginning_of_a_larger_array(device: Any) -> None:
+    """Its memory ends elsewhere than that of an array of its own."""
+    large, small = batch(64, 7, device=device), batch(5, 7, seed=2, device=device)
+    compiled = ndl.compile(lambda x: x.exp() + x[1:3, 2:4].sum(), compiler="tvm")
+    for x in (large[:5], small, large[:5]):
+        compiled(x)
+        expected = np.exp(x.numpy()) + x.numpy()[1:3, 2:4].sum()
+        np.testing.assert_allclose(compiled(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert compiled.captures == 1
+
+
 def test_numpys_device(device: Any) -> None:
     x = batch(5, 7, device="numpy")
     compiled = ndl.compile(lambda x: x.exp() + 1, compiler="tvm")

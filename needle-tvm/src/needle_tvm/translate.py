@@ -8,11 +8,12 @@ this module keeps track of which variable holds what.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 from tvm import relax
 
-from needle.dtype import DType, bfloat16, float16, numpy_dtype
+from needle.dtype import DType, bfloat16, float16
 from needle.errors import UnsupportedError
 from needle.layout import storage_order
 from needle.live import is_live
@@ -122,22 +123,28 @@ class Translator:
     def write(self, x: Operand, value: Any, shape: tuple[int, ...] | None = None) -> None:
         """Let an operand have a value, which has its shape unless another is given."""
         shape = x.layout.shape if shape is None else shape
-        if x.whole:
+        covers = x.layout.size == self._size(x)
+        if covers and x.layout.compacted:
             self.values[x.storage] = (value, shape)
             return
         value = self.shown("reshape", (value, shape), x.layout.shape)
         order = storage_order(x.layout)
-        if x.whole_elements and order is not None:
+        if covers and x.layout.offset == 0 and order is not None:
             stored = tuple(x.layout.shape[a] for a in order[0])
             self.values[x.storage] = (self._shown("transpose", value, order[0]), stored)
         else:
             self._insert(x, value)
 
+    def _size(self, x: Operand) -> int:
+        """How many elements its storage has; of one from outside, how many of them count."""
+        shape = self.shapes[x.storage][0] if x.storage in self.shapes else (x.storage.nbytes // x.dtype.itemsize,)
+        return prod(shape)
+
     def _insert(self, x: Operand, value: Any) -> None:
         """A part of a storage, written into what it has."""
         if not views.can_insert(x.layout):
             raise self.unsupported(f"writes strides {list(x.layout.strides)}")
-        flat = (x.storage.nbytes // x.dtype.itemsize,)
+        flat = (self._size(x),)
         if x.storage in self.values:
             whole = self.shown("reshape", self.values[x.storage], flat)
         else:
@@ -177,12 +184,15 @@ def _type(shape: tuple[int, ...], dtype: DType) -> Any:
 
 
 def _shape(graph: Graph, storage: Storage) -> tuple[tuple[int, ...], DType]:
-    """The shape in which a storage from outside is handed over: that of a whole view of it, or flat."""
+    """The shape in which a storage from outside is handed over: that of a view of all that is seen of it, or flat.
+
+    Memory behind that does not count: an argument may be the beginning of a larger array in one call and not in the
+    next.
+    """
     seen = [x for x in graph.operands() if x.storage is storage]
-    whole = next((x for x in seen if x.whole), None)
-    if whole is not None:
-        return whole.layout.shape, whole.dtype
-    return (storage.nbytes // numpy_dtype(seen[0].dtype).itemsize,), seen[0].dtype
+    reach = max(x.layout.span()[1] for x in seen)
+    whole = next((x for x in seen if x.layout.compacted and x.layout.size == reach), None)
+    return ((reach,) if whole is None else whole.layout.shape), seen[0].dtype
 
 
 def _live_numbers(graph: Graph) -> list[Any]:
