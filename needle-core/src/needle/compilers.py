@@ -18,9 +18,9 @@ lets go of inputs, and `memory` is a `program.memory.Plan` of the temporaries, w
 cannot do is an UnsupportedError with its name, raised here and not in `run`.
 """
 
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from needle import entries
 from needle.errors import ArgumentError, BackendError
 
 GROUP = "needle.compilers"
@@ -28,12 +28,13 @@ GROUP = "needle.compilers"
 
 def compiler(name: str) -> Any:
     """The module of that compiler, or an error that says what there is."""
-    found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GROUP)}
+    entry_points, damaged = entries.find(GROUP)
+    found = {entry.name: entry for entry in entry_points}
     if name not in found:
-        there = ", ".join(sorted(found)) or "none"
+        there = "; ".join([", ".join(sorted(found)) or "none", *damaged])
         raise ArgumentError(f"compile: no compiler '{name}'; installed: {there}; pip install needle-{name}")
     try:
         return found[name].load()
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BackendError(f"compile: the compiler '{name}' cannot be loaded: {reason}") from error
