@@ -77,8 +77,8 @@ def _ran(record: Any) -> bool:
 
 
 def build(module: Any, threads: int | None = None) -> Any:
-    """Machine code, in Relax's virtual machine: `build(module)["main"](...)`. `threads` is how many TVM uses in this
-    process from now on; unset, what TVM_NUM_THREADS says or all cores."""
+    """Machine code, in Relax's virtual machine: `build(module)["main"](...)`. `threads` is how many TVM uses at most,
+    for all modules from now on; it never uses more than TVM_NUM_THREADS said when it started."""
     if threads is not None:
         tvm.get_global_func("runtime.config_threadpool")(1, threads)
     return relax.VirtualMachine(tvm.compile(module, target=target(threads)), tvm.cpu())
