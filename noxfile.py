@@ -96,6 +96,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def tvm(session: nox.Session) -> None:
+    """needle-tvm with Apache TVM (a wheel of 100 MB): all its tests, tuning included; `-- ARGUMENTS` go to pytest."""
+    session.install("./needle-core", "./needle-nn", "./needle-backend-cpu", "./needle-tvm", "pytest")
+    env = {**ONE_THREAD, "OMP_NUM_THREADS": "1"}
+    session.run("pytest", "needle-tvm/tests", *session.posargs, env=env)
+
+
+@nox.session(default=False)
 def isa(session: nox.Session) -> None:
     """The conformance suite on `cpu` with each instruction set forced that this machine has; or `-- avx2`."""
     session.install(*EVERYTHING)
@@ -227,6 +235,7 @@ def types(session: nox.Session) -> None:
     session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
     for package in (*PACKAGES, *ELSEWHERE, contrib):
         session.run("mypy", "--strict", f"{package}/src")
+    session.run("mypy", "--strict", "needle-tvm/src")  # TVM has no types, so it need not be there
     session.run("python", "needle-core/tests/typing/check_forwarding.py")
 
 

@@ -269,7 +269,8 @@ def test_a_refused_function_leaves_nothing_behind() -> None:
     ("call", "error", "told"),
     [
         (lambda: ndl.compile(lambda x: x)(np.ones(3)), ArgumentError, "was given a ndarray"),
-        (lambda: ndl.compile(lambda x: x, compiler="none"), ArgumentError, "no compiler 'none'"),
+        (lambda: ndl.compile(lambda x: x, compiler="no"), ArgumentError, "no compiler 'no'; .*pip install needle-no"),
+        (lambda: ndl.compile(lambda x: x, depth=3), ArgumentError, "no option 'depth'; needle takes none"),
         (lambda: ndl.compile(3), ArgumentError, "takes a function, not int"),
         (lambda: ndl.compile(lambda x: x, device="nowhere"), DeviceError, "no device 'nowhere'"),
         (lambda: ndl.compile(lambda x: x + 1, disable="magic")(tensor(2)), NeedleError, "no pass 'magic'"),

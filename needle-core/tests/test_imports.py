@@ -14,7 +14,7 @@ ROOT = Path(needle.__file__).parent
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
 entries errors kinds layering philox program tracing trees
-live
+compilers live
 course device drawing dtype probing operators shape
 expression fallback layout op precision result_types
 backend indexing isolation

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from needle import tracing
+from needle.compilers import compiler as find_compiler
 from needle.errors import ArgumentError, DeviceError
 from needle.face import Tensor
 from needle.graph import is_grad_enabled
 from needle.ndarray import NDArray
-from needle.program.replay import Program, capture
+from needle.program.replay import Making, Program, capture
 from needle.registry import device as as_device
 from needle.trees import flatten, unflatten
 
@@ -27,11 +28,11 @@ LIMIT = 16  # programs that a compiled function keeps
 class Compiled:
     """A function that `needle.compile` made of another. Call it as the other; `explain()` tells what it became."""
 
-    def __init__(self, function: Callable[..., Any], device: Any, disable: frozenset[str], limit: int) -> None:
+    def __init__(self, function: Callable[..., Any], device: Any, by: Making, limit: int) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.device = None if device is None else as_device(device)
-        self.disable = disable
+        self.by = by
         self.limit = limit
         self.programs: dict[Any, list[Program]] = {}
         self.captures = 0
@@ -101,7 +102,7 @@ class Compiled:
         start = perf_counter()
         reason = self._reason(signature, programs)
         known = [seen.tensor for program in programs for seen in program.seen]
-        result, program = capture(self.function, arguments, inputs, known, self.disable)
+        result, program = capture(self.function, arguments, inputs, known, self.by)
         self.captures += 1
         self._keep(signature, program)
         if log.isEnabledFor(logging.INFO):
@@ -173,7 +174,7 @@ def _difference(now: Any, before: Any) -> str:
 
 def compile(
     function: Callable[..., Any] | None = None, *, device: Any = None, compiler: str | None = None,
-    disable: Any = (), limit: int = LIMIT,
+    disable: Any = (), limit: int = LIMIT, **options: Any,
 ) -> Any:  # fmt: skip
     """A function of tensors that runs as `function` does, without Python between its kernels.
 
@@ -184,15 +185,23 @@ def compile(
     Parameters, running statistics and optimizers' state are updated as ever, random numbers go on, learning rates are
     read anew. What Python computes from tensors' values (`.item()`, `if x.sum() > 0`) cannot be replayed and is
     refused with its line; what else Python does inside, such as printing or appending to a list, happens once.
-    `disable` names passes to leave out; `limit` is how many programs are kept.
+    `disable` names passes to leave out; `limit` is how many programs are kept. `compiler` names another compiler, such
+    as "tvm" of the package needle-tvm, and `options` are its own.
     """
-    if compiler is not None:
-        raise ArgumentError(f"compile: no compiler {compiler!r}; None is Needle's own")
     if function is None:
-        return functools.partial(compile, device=device, disable=disable, limit=limit)
+        return functools.partial(compile, device=device, compiler=compiler, disable=disable, limit=limit, **options)
     if not callable(function):
         raise ArgumentError(f"compile: takes a function, not {type(function).__name__}")
-    return Compiled(function, device, frozenset([disable] if isinstance(disable, str) else disable), limit)
+    by = Making(frozenset([disable] if isinstance(disable, str) else disable))
+    if compiler is not None:
+        module = find_compiler(compiler)
+        by = Making(by.disable, module.PASSES, functools.partial(module.execution, **options))
+    taken = module.OPTIONS if compiler is not None else ()
+    if unknown := options.keys() - set(taken):
+        raise ArgumentError(
+            f"compile: no option {min(unknown)!r}; {compiler or 'needle'} takes {', '.join(taken) or 'none'}"
+        )
+    return Compiled(function, device, by, limit)
 
 
 def log_from_environment() -> None:

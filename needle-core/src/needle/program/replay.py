@@ -116,7 +116,7 @@ def _mib(nbytes: int) -> str:
 
 def capture(
     function: Callable[..., Any], arguments: tuple[Any, Any], inputs: list[Tensor], known: list[Tensor],
-    disable: frozenset[str],
+    by: "Making",
 ) -> tuple[Any, Program]:  # fmt: skip
     """Run a function and record it: what it returns, and the program. Inputs are compacted."""
     args, kwargs = arguments
@@ -128,8 +128,8 @@ def capture(
     returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
     updates = _updates(recorder, inputs, operands)
     graph = verify(Graph(list(recorder.nodes), operands))
-    improved, stages = improve(graph, disable)
-    execution = Execution(improved)
+    improved, stages = improve(graph, by.disable, by.passes)
+    execution = by.execution(improved)
     program = Program(
         graph, improved, stages, execution, recorder.inputs, list(recorder.holders.values()), recorder.guards,
         recorder.renewals, updates, list(recorder.seen.values()), shape, returned,
@@ -138,14 +138,25 @@ def capture(
     return result, program
 
 
-def improve(graph: Graph, disable: frozenset[str] = frozenset()) -> tuple[Graph, list[tuple[str, int, int]]]:
-    """All passes, one after another, and what each left."""
+@dataclass(frozen=True)
+class Making:
+    """How a captured graph is made to run: the passes that it goes through, and what it is run by."""
+
+    disable: frozenset[str] = frozenset()
+    passes: tuple[str, ...] = tuple(PASSES)
+    execution: Callable[[Graph], Any] = Execution
+
+
+def improve(
+    graph: Graph, disable: frozenset[str] = frozenset(), passes: tuple[str, ...] = tuple(PASSES)
+) -> tuple[Graph, list[tuple[str, int, int]]]:
+    """Passes, one after another, and what each left."""
     unknown = disable - PASSES.keys()
     if unknown:
         raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
     stages = []
     for name, run in PASSES.items():
-        if name not in disable:
+        if name in passes and name not in disable:
             graph = verify(run(graph))
             stages.append((name, len(graph.nodes), graph.nbytes))
     return graph, stages
