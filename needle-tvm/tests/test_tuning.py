@@ -35,14 +35,14 @@ def seconds(compiled: Any, x: Any, calls: int) -> float:
 
 @pytest.mark.slow
 def test_scheduled_is_faster(device: Any) -> None:
-    """Measured 45 times; 10 holds on a busy machine as well. bench/tvm.py measures it with care."""
+    """By 90 times when nothing else runs; 20 holds on a busy machine as well. bench/tvm_mlp.py measures with care."""
     model, x = model_and_batch(device)
     with ndl.no_grad():
         plain = ndl.compile(model, compiler="tvm", scheduled=False, threads=1)
         quick = ndl.compile(model, compiler="tvm", threads=1)
         for compiled in (plain, quick):
             compiled(x)
-        assert seconds(plain, x, 5) > 10 * seconds(quick, x, 50)
+        assert seconds(plain, x, 5) > 20 * seconds(quick, x, 50)
 
 
 @pytest.mark.slow
