@@ -10,6 +10,7 @@ from conftest import Here
 import needle as ndl
 from needle.dispatch import dispatcher
 from needle.dtype import as_dtype
+from needle.ops.matmul import MatMul
 from needle_conformance.calls import calls_of
 from needle_conformance.cases import CASES
 from needle_conformance.score.attempt import attempt
@@ -18,7 +19,7 @@ from needle_conformance.score.replay import Replay
 from needle_conformance.score.rows import find, row_script
 from needle_conformance.score.runner import score
 from needle_conformance.score.status import Outcome, Status
-from needle_conformance.shrink import WHOLE
+from needle_conformance.shrink import WHOLE, shrunk_script
 from needle_conformance.trial import Trial
 
 
@@ -46,6 +47,18 @@ def test_gradient(device: str, row: str, texts: list[str], here: Here) -> None:
     assert "by rule, on the device: [" in ran.stdout
     assert "by central differences, " in ran.stdout
     assert re.search(r"AssertionError: .*(gradient of operand|second derivative) \d: ", ran.stderr), ran.stderr
+
+
+def test_a_wrong_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong on the reference as well: fewer elements, also where a row fixes the shapes, but the same values."""
+    right = MatMul.vjp
+    monkeypatch.setattr(MatMul, "vjp", lambda op, g, *rest: right(op, -g, *rest))
+    trial = find("numpy", "gradients/first/matmul[float64-permuted]").trial
+    script = shrunk_script("first", trial)
+    assert "# operand 0: float64 (1, 1), " in script
+    assert "# operand 1: float64 (1, 1), " in script
+    with pytest.raises(AssertionError, match="gradient of operand 0: 1 of 1 elements differ"):
+        exec(script, {})
 
 
 def test_the_function_itself_is_right(here: Here) -> None:
