@@ -9,6 +9,7 @@ from needle.backend import Backend, ConformanceProfile, View
 from needle.dtype import DTYPES, DType
 from needle.errors import OutOfMemoryError
 from needle.kinds import Binary, Reduce, Unary
+from needle.layout import Layout
 from needle.reference import HostBuffer, NumpyBackend, read, write
 
 
@@ -112,6 +113,24 @@ class Sine(Base):
         super().unary(Unary.SIN if kind is Unary.EXP else kind, dst, x)
 
 
+class WrongSlopes(NumpyBackend):
+    """cos is wrong, and so are both derivatives of sine, which itself is right."""
+
+    def unary(self, kind: Unary, dst: View, x: View) -> None:
+        super().unary(kind, dst, x)
+        if kind is Unary.COS:
+            write(dst, -read(dst))
+
+
+class WrongStridedSlopes(NumpyBackend):
+    """The same, but only of operands with gaps, or in another order."""
+
+    def unary(self, kind: Unary, dst: View, x: View) -> None:
+        super().unary(kind, dst, x)
+        if kind is Unary.COS and x.strides != Layout.compact(x.shape).strides:
+            write(dst, -read(dst))
+
+
 class SineExpected(Sine):
     profile = ConformanceProfile(
         {}, {"kernels/kernel/exp[float32-p*": "exp is sine here", "ops/values/exp[*": "here too"}
@@ -156,5 +175,6 @@ class Declining(Base):
 RIGHT: dict[str, type[Backend]] = {
     "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).strip("_"): cls
     for cls in (Memory, Required, Narrow, Crashing, Exiting, Hanging, HangingOnSums, Unopenable,
-                Printing, Sine, SineExpected, SineExpectedToo, RightButExpected, NameLess, Wider, Declining)
+                Printing, Sine, WrongSlopes, WrongStridedSlopes, SineExpected, SineExpectedToo, RightButExpected,
+                NameLess, Wider, Declining)
 }  # fmt: skip

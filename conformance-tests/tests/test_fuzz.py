@@ -1,5 +1,6 @@
 """Random programs: the right ones pass, a wrong device is caught, and the script fails again."""
 
+import re
 import subprocess
 import sys
 
@@ -39,7 +40,8 @@ def test_programs_differ_and_are_of_many_ops() -> None:
 
 @pytest.mark.parametrize(("device", "calls"), [
     ("halves_accumulate_in_half", None),  # which random float32 programs cannot see
-    ("sine", "exp("), ("batches_share_the_first_matrix", "@"), ("crashing", "/"),
+    ("sine", r"(exp|erf)\("),  # the gradient of erf is an exp; which program comes first, hypothesis decides
+    ("batches_share_the_first_matrix", "@"), ("crashing", "/"),
 ])  # fmt: skip
 def test_a_wrong_device(device: str, calls: str | None) -> None:
     found = fuzz(device, minutes=0.5 if calls else 0.02)
@@ -47,7 +49,7 @@ def test_a_wrong_device(device: str, calls: str | None) -> None:
         assert (found.failure, found.count > 0) == ("", True)
         return
     assert found.failure
-    assert calls in found.script
+    assert re.search(calls, found.script)
     assert found.script.count("# v") <= 3 or "process ended" in found.failure
     again = subprocess.run([sys.executable, "-W", "ignore", "-c", found.script], capture_output=True, text=True,
                            check=False)  # fmt: skip

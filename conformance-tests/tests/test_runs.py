@@ -90,6 +90,13 @@ def test_a_failure_blocks_what_comes_after(conform: Conform) -> None:
     assert "t = trial('exp', 'sine:0', 'float32', 'offset')" in run.text
 
 
+def test_a_gradient_has_its_own_script(conform: Conform) -> None:
+    run = conform("wrong_slopes", "--stage", "gradients", "-k", "test_first and 0-sin[float64-compact")
+    assert run.counts["failed"] == 1, run.text
+    assert "# first derivative of sin[float64-compact] on wrong_slopes:0, seed " in run.text
+    assert "d.check_first()" in run.text
+
+
 def test_expected_failures(conform: Conform) -> None:
     """They pass for failures and block nothing; one that passes is a failure."""
     run = conform("sine_expected_too", "--stage", "kernels", "--stage", "errors", "-k",

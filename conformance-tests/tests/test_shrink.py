@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import Here
 
-from needle_conformance.shrink import written
+from needle_conformance.smaller import written
 
 _SHOWN = r"shrunk to\n(?:#.*\n)+"
 

@@ -17,11 +17,14 @@ _RTOL = {"float32": 2e-5, "float16": 2e-2, "bfloat16": 1.5e-1}
 
 
 class Derivative:
-    """d/dx sum(w * f(x)) for cotangents w of f's results, of one trial with one set of options."""
+    """d/dx sum(w * f(x)) for cotangents w of f's results, of one trial with one set of options.
 
-    def __init__(self, trial: Trial, options: Options) -> None:
+    At small operands that the trial draws, unless others are given.
+    """
+
+    def __init__(self, trial: Trial, options: Options, values: list[Any] | None = None) -> None:
         self.trial, self.options = trial, options
-        self.values = trial.values(small=True)
+        self.values = trial.values(small=True) if values is None else values
         self.places = [i for i, x in enumerate(trial.case.inputs) if x.free]  # the operands that have gradients
         self.rng = np.random.default_rng(trial.seed + 1)
         shapes = [np.shape(y) for y in trial.expected(self.values, options)]
@@ -82,22 +85,25 @@ class Derivative:
 
         return numeric_gradient(along, [self.values[i] for i in self.places] + self.cotangents, order=2)
 
-
-def check_first(trial: Trial) -> None:
-    """In float64 against differences, to 1e-6; in narrower types against the reference in float64."""
-    for options in trial.case.options:
-        derivative = Derivative(trial, options)
-        found = derivative.by_rule()
-        if trial.dtype == "float64":
-            wanted, rtol = derivative.by_differences(), 1e-6
+    def check_first(self) -> None:
+        """In float64 against differences, to 1e-6; in narrower types against the reference in float64."""
+        dtype, found = self.trial.dtype, self.by_rule()
+        if dtype == "float64":
+            wanted, rtol = self.by_differences(), 1e-6
         else:
-            wanted, rtol = derivative.by_rule(as_device(BUILT_IN), "float64"), _RTOL[trial.dtype]
-        for i, actual, expected in zip(derivative.places, found, wanted, strict=True):
-            about = f"{dict(options) or ''} gradient of operand {i}: ".lstrip()
-            if trial.dtype == "float64":
+            wanted, rtol = self.by_rule(as_device(BUILT_IN), "float64"), _RTOL[dtype]
+        for i, actual, expected in zip(self.places, found, wanted, strict=True):
+            about = f"{dict(self.options) or ''} gradient of operand {i}: ".lstrip()
+            if dtype == "float64":
                 assert_gradient(actual, expected, rtol, about)
             else:
-                assert_close(actual, expected, dtype=trial.dtype, rtol=rtol, atol=_floor(expected, rtol), about=about)
+                assert_close(actual, expected, dtype=dtype, rtol=rtol, atol=_floor(expected, rtol), about=about)
+
+    def check_second(self) -> None:
+        """In float64 against differences of the first, to 1e-4."""
+        found, wanted = self.second_by_rule(), self.second_by_differences()
+        for i, (actual, expected) in enumerate(zip(found, wanted, strict=True)):
+            assert_gradient(actual, expected, 1e-4, f"{dict(self.options) or ''} second derivative {i}: ".lstrip())
 
 
 def _floor(expected: Any, rtol: float) -> float:
@@ -105,10 +111,13 @@ def _floor(expected: Any, rtol: float) -> float:
     return rtol * max(float(np.max(np.abs(expected), initial=0.0)), 1.0) / 4
 
 
-def check_second(trial: Trial) -> None:
-    """In float64 against differences of the first, to 1e-4."""
+def check_first(trial: Trial) -> None:
+    """The first derivatives, with each of the row's options."""
     for options in trial.case.options:
-        derivative = Derivative(trial, options)
-        found, wanted = derivative.second_by_rule(), derivative.second_by_differences()
-        for i, (actual, expected) in enumerate(zip(found, wanted, strict=True)):
-            assert_gradient(actual, expected, 1e-4, f"{dict(options) or ''} second derivative {i}: ".lstrip())
+        Derivative(trial, options).check_first()
+
+
+def check_second(trial: Trial) -> None:
+    """The second ones."""
+    for options in trial.case.options:
+        Derivative(trial, options).check_second()

@@ -16,6 +16,8 @@ from needle.registry import devices as ready_devices
 from needle.registry import registry
 from needle_conformance.plugin import STAGES
 from needle_conformance.progress import Progress, fallback_lines
+from needle_conformance.score.rows import row_script
+from needle_conformance.shrink import shrunk_script
 
 PROGRESS = pytest.StashKey[Progress]()
 _TESTS = "needle_conformance.test_"
@@ -135,14 +137,10 @@ def _outcome(report: pytest.TestReport) -> str:
 
 
 def _script(item: Any) -> str:
-    """The script of the trial, or the command that runs the test alone."""
+    """The script of the trial, or of the test alone."""
     trial = item.callspec.params.get("trial")
-    if not hasattr(trial, "script"):
-        return f"pytest --pyargs needle_conformance --device {device_of(item)} -k '{item.originalname}'"
-    try:
-        return str(trial.script())
-    except Exception as error:
-        return f"(no script: {type(error).__name__}: {error})"
+    test = item.originalname.removeprefix("test_")
+    return shrunk_script(test, trial, shrink=False) or row_script(device_of(item), id_of(item), trial)
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:

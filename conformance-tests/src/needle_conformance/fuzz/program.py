@@ -12,7 +12,7 @@ from needle.registry import BUILT_IN
 from needle.registry import device as as_device
 from needle.tensor import Tensor
 from needle.testing import arrange, stored
-from needle_conformance.shrink import written
+from needle_conformance.smaller import written
 
 _NAME = re.compile(r"\b[xv]\d+\b")
 LARGEST = 1e6  # a result beyond it says little: its error is as large

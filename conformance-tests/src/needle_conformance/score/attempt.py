@@ -13,7 +13,7 @@ from needle.fallback import Fallback, fallbacks, reset_fallbacks, set_fallback
 from needle.registry import BUILT_IN, registry
 from needle.registry import device as as_device
 from needle_conformance.kernel import KernelTrial
-from needle_conformance.score.rows import Row, matches
+from needle_conformance.score.rows import Row, matches, row_script
 from needle_conformance.score.status import WRONG, Outcome, Status
 from needle_conformance.shrink import shrunk_script
 
@@ -80,7 +80,8 @@ def attempt(row: Row, device: Device, measure: float = 0.0, shrink: bool = True)
         observers.remove(ledger)
     _expect(outcome, device)
     if outcome.status in (Status.FAIL, Status.XPASS):
-        outcome.script = shrunk_script(row.trial, outcome.status is Status.FAIL and shrink) or _command(row, device)
+        shrunk = shrunk_script(row.test, row.trial, outcome.status is Status.FAIL and shrink)
+        outcome.script = shrunk or row_script(device, row.id, row.trial)
     elif measure and isinstance(row.trial, KernelTrial):
         _measure(outcome, row.trial, measure)
     return outcome
@@ -127,10 +128,6 @@ def _expect(outcome: Outcome, device: Device) -> None:
         return
     outcome.status = Status.XFAIL if outcome.status is Status.FAIL else Status.XPASS
     outcome.reason = reason
-
-
-def _command(row: Row, device: Device) -> str:
-    return f"needle-conform score {device} --only '{row.id}'"
 
 
 def _measure(outcome: Outcome, trial: KernelTrial, seconds: float) -> None:

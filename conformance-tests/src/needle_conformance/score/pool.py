@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from needle_conformance.score.replay import Replay, ended
 from needle_conformance.score.status import Outcome, Status
 
 _CHUNK = 64  # rows at a time: few, so that workers end together
 _DEATHS = 3  # of the rows of one op, after which its other rows are blocked
+_SHRUNK = 6  # deaths of a whole score, of which the first of each op is made smaller: that takes seconds
 
 
 @dataclass(frozen=True)
@@ -103,15 +105,7 @@ class Worker:
         self.errors.seek(0)
         last = self.errors.read()[-4000:].decode(errors="replace").strip()
         self.errors.close()
-        return f"{_ended(code, was_alive, self.task.seconds)}\n{last}".strip()
-
-
-def _ended(code: int, killed: bool, seconds: float) -> str:
-    if killed:
-        return f"no answer for {seconds:g} s; its process was ended"
-    if code < 0:
-        return f"the process died of {signal.Signals(-code).name}"
-    return f"the process ended with status {code}"
+        return f"{ended(None if was_alive else code, self.task.seconds)}\n{last}".strip()
 
 
 @dataclass
@@ -212,8 +206,11 @@ class Pool:
         if worker.row is not None:
             outcome = left.pop(worker.row)
             outcome.status, outcome.message, outcome.reason = status, told, told.splitlines()[0]
-            outcome.script = f"needle-conform score {self.task.device} --only '{outcome.id}'"
-            self.deaths[outcome.op or outcome.id] += 1
+            about = outcome.op or outcome.id
+            outcome.script = Replay(self.task.device, outcome.id, self.task.seconds).script(
+                outcome.reason, shrink=not self.deaths[about] and self.deaths.total() < _SHRUNK
+            )
+            self.deaths[about] += 1
             worker.waiting.remove(outcome.id)
             self.tell(outcome)
         if worker.waiting:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from needle.device import Device
+from needle.registry import device as as_device
 from needle.registry import registry
 from needle_conformance.kernel import KernelTrial
 from needle_conformance.plugin import STAGES
@@ -64,6 +65,24 @@ def rows(device: Device, only: tuple[str, ...] = (), stages: tuple[str, ...] = (
     progress.patterns |= {p for p in patterns if any(matches(row.id, p) for row in found)}
     some = [row for row in found if row.stage in (stages or STAGES) and (not quick or row.quick)]
     return [row for row in some if not only or any(asked(row.outcome(), pattern) for pattern in only)]
+
+
+def find(device: Device | str, row_id: str) -> Row:
+    """The row of this id. Those of the first stage look at all others."""
+    opened, stage = as_device(device), row_id.partition("/")[0]
+    some = rows(opened) if stage == STAGES[0] else _of_stage(stage, opened, Progress([opened]), whole=False)
+    return next(row for row in some if row.id == row_id)
+
+
+def row_script(device: Device | str, row_id: str, trial: Any = None) -> str:
+    """Python that runs a row by itself; with the operands of a trial, if it says what they are."""
+    about = f", seed {trial.seed}; its operands:" if isinstance(trial, Trial) else ""
+    return "\n".join([
+        f"# {row_id} on {device}{about}",
+        *(trial.described(trial.values()) if isinstance(trial, Trial) else ()),
+        "from needle_conformance.score.rows import find",
+        f"find('{device}', {row_id!r}).run()",
+    ])  # fmt: skip
 
 
 def _of_stage(stage: str, device: Device, progress: Progress, whole: bool) -> Iterator[Row]:
