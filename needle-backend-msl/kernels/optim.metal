@@ -6,7 +6,8 @@
 
 using namespace needle;
 
-template <class T> inline void sgd_element(device T* parameter, device T* gradient, device T* velocity, Sgd s, int i) {
+template <class T>
+inline void sgd_element(device T* parameter, device T* gradient, device T* velocity, constant Sgd& s, int i) {
   const float p = load(parameter, i);
   float g = load(gradient, i) + s.weight_decay * p;
   if (s.has_velocity) {
@@ -18,7 +19,8 @@ template <class T> inline void sgd_element(device T* parameter, device T* gradie
 }
 
 template <class T>
-inline void adam_element(device T* parameter, device T* gradient, device T* mean, device T* square, Adam s, int i) {
+inline void adam_element(device T* parameter, device T* gradient, device T* mean, device T* square, constant Adam& s,
+                         int i) {
   float p = load(parameter, i), g = load(gradient, i);
   if (s.decoupled) {
     p *= 1.0f - s.lr * s.weight_decay;
@@ -33,15 +35,15 @@ inline void adam_element(device T* parameter, device T* gradient, device T* mean
 }
 
 // The arrays of parameter 0, then those of parameter 1, and so on.
-#define ARRAYS                                                                                                       \
-  device T *t0 [[buffer(0)]], device T *t1 [[buffer(1)]], device T *t2 [[buffer(2)]], device T *t3 [[buffer(3)]],    \
+#define ARRAYS                                                                                                        \
+  device T *t0 [[buffer(0)]], device T *t1 [[buffer(1)]], device T *t2 [[buffer(2)]], device T *t3 [[buffer(3)]],     \
       device T *t4 [[buffer(4)]], device T *t5 [[buffer(5)]], device T *t6 [[buffer(6)]], device T *t7 [[buffer(7)]], \
-      device T *t8 [[buffer(8)]], device T *t9 [[buffer(9)]], device T *t10 [[buffer(10)]],                          \
-      device T *t11 [[buffer(11)]], device T *t12 [[buffer(12)]], device T *t13 [[buffer(13)]],                      \
-      device T *t14 [[buffer(14)]], device T *t15 [[buffer(15)]], device T *t16 [[buffer(16)]],                      \
-      device T *t17 [[buffer(17)]], device T *t18 [[buffer(18)]], device T *t19 [[buffer(19)]],                      \
-      device T *t20 [[buffer(20)]], device T *t21 [[buffer(21)]], device T *t22 [[buffer(22)]],                      \
-      device T *t23 [[buffer(23)]], device T *t24 [[buffer(24)]], device T *t25 [[buffer(25)]],                      \
+      device T *t8 [[buffer(8)]], device T *t9 [[buffer(9)]], device T *t10 [[buffer(10)]],                           \
+      device T *t11 [[buffer(11)]], device T *t12 [[buffer(12)]], device T *t13 [[buffer(13)]],                       \
+      device T *t14 [[buffer(14)]], device T *t15 [[buffer(15)]], device T *t16 [[buffer(16)]],                       \
+      device T *t17 [[buffer(17)]], device T *t18 [[buffer(18)]], device T *t19 [[buffer(19)]],                       \
+      device T *t20 [[buffer(20)]], device T *t21 [[buffer(21)]], device T *t22 [[buffer(22)]],                       \
+      device T *t23 [[buffer(23)]], device T *t24 [[buffer(24)]], device T *t25 [[buffer(25)]],                       \
       device T *t26 [[buffer(26)]], device T *t27 [[buffer(27)]]
 #define GROUP                                                                              \
   uint group [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]], \

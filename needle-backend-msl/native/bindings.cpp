@@ -1,9 +1,9 @@
 // The extension's face: names on one side, functions of ops.h on the other. See _ext.pyi for the types.
+#include <needle/sequence.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <needle/sequence.h>
-
+#include "bridge.h"
 #include "python.h"
 
 namespace py = pybind11;
@@ -172,4 +172,5 @@ PYBIND11_MODULE(_ext, m) {
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
   m.def("counters", &counts);
+  m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }

@@ -58,9 +58,9 @@ Walk walk_of(const View& src) {
 }
 
 Number number_of(const Scalar& scalar, DType dtype) {
-  const int64_t whole = dtype == DType::kBool      ? (scalar.real != 0)
-                        : scalar.is_float ? static_cast<int64_t>(scalar.real)
-                                          : scalar.integer;
+  const int64_t whole = dtype == DType::kBool ? (scalar.real != 0)
+                        : scalar.is_float     ? static_cast<int64_t>(scalar.real)
+                                              : scalar.integer;
   return {static_cast<float>(scalar.real), static_cast<int32_t>(whole), static_cast<int32_t>(whole >> 32)};
 }
 

@@ -46,10 +46,10 @@ id<MTLLibrary> library(const char* family, const Written* written) {
   const Ref<MTLCompileOptions*> options([MTLCompileOptions new]);
   options.get().fastMathEnabled = NO;
   NSError* error = nil;
-  made = Ref<id<MTLLibrary>>(
-      [device().metal.get() newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
-                                         options:options.get()
-                                           error:&error]);
+  made = Ref<id<MTLLibrary>>([device().metal.get()
+      newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
+                   options:options.get()
+                     error:&error]);
   if (!made) throw KernelFailure(family, "its Metal source does not compile: " + reason(error));
   return made.get();
 }
@@ -66,8 +66,8 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
   }
   NSError* error = nil;
   const Ref<id<MTLFunction>> function([library(family, written) newFunctionWithName:text(kernel)
-                                                            constantValues:values.get()
-                                                                     error:&error]);
+                                                                     constantValues:values.get()
+                                                                              error:&error]);
   if (!function) throw KernelFailure(kernel, "no such kernel: " + reason(error));
   made = Ref<id<MTLComputePipelineState>>([device().metal.get() newComputePipelineStateWithFunction:function.get()
                                                                                               error:&error]);
@@ -76,25 +76,50 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
   return made.get();
 }
 
+void open_commands() {
+  Device& d = device();
+  if (d.open.commands) return;
+  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  if (!d.open.commands) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+}
+
 void open_encoder() {
   Device& d = device();
   if (d.encoder) return;
-  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  open_commands();
   d.encoder = Ref<id<MTLComputeCommandEncoder>>::retain([d.open.commands.get() computeCommandEncoder]);
-  if (!d.encoder) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+  if (!d.encoder) throw std::runtime_error("msl: the device gives no encoder; it may have been lost");
 }
 
-void commit() {
+void end_encoder() {
   Device& d = device();
-  if (!d.encoder) return;
-  [d.encoder.get() endEncoding];
-  [d.open.commands.get() commit];
+  if (d.encoder) [d.encoder.get() endEncoding];
   d.encoder = {};
+}
+
+// The open command buffer was committed: it flies, and the next one is opened when something is encoded.
+void take_off() {
+  Device& d = device();
   d.flight.push_back(std::move(d.open));
   d.open = {};
   d.encoded = 0;
   ++d.serial;
   ++d.counters.command_buffers;
+}
+
+void commit() {
+  Device& d = device();
+  if (!d.open.commands) return;
+  end_encoder();
+  [d.open.commands.get() commit];
+  take_off();
+}
+
+void count_dispatch(const char* op) {
+  Device& d = device();
+  if (d.open.ops.empty() || d.open.ops.back() != op) d.open.ops.push_back(op);
+  ++d.counters.dispatches;
+  if (++d.encoded >= kCommitAfter) commit();
 }
 
 MTLSize size_of(Size size) { return MTLSizeMake(size.x, size.y, size.z); }
@@ -199,11 +224,24 @@ void Launch::dispatch(Size grid, Size group, bool exact) {
     } else {
       [encoder dispatchThreadgroups:size_of(grid) threadsPerThreadgroup:size_of(group)];
     }
-    const char* op = std::strcmp(d.op, "sequence") == 0 ? family_ : d.op;  // many ops in one call: their families
-    if (d.open.ops.empty() || d.open.ops.back() != op) d.open.ops.push_back(op);
-    ++d.counters.dispatches;
-    if (++d.encoded >= kCommitAfter) commit();
+    count_dispatch(std::strcmp(d.op, "sequence") == 0 ? family_ : d.op);  // many ops in one call: their families
   }
+}
+
+id<MTLCommandBuffer> commands_without_encoder() {
+  open_commands();
+  end_encoder();
+  return device().open.commands.get();
+}
+
+void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now) {
+  Device& d = device();
+  if (now != commands) {
+    d.open.ops.push_back(d.op);
+    take_off();
+    d.open.commands = Ref<id<MTLCommandBuffer>>::retain(now);
+  }
+  count_dispatch(d.op);
 }
 
 int32_t checked_size(int64_t size) {

@@ -5,6 +5,8 @@ from needle.backend import Pair, View
 from needle.expression import Expression
 from needle.kinds import Binary, Pool, Random, Reduce, Unary
 
+bridge: object  # by which needle-backend-mps shares the device: include/needle_msl/bridge.h
+
 # The kernels' arguments are passed by position.
 
 class Buffer:

@@ -80,7 +80,11 @@ class MslBackend(Backend):
     ) -> None:  # fmt: skip
         _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
 
-    def sequence(self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]) -> Callable[[], None]:
+    def sequence(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
+    ) -> Callable[[], None] | None:
+        if any(getattr(type(self), name) is not getattr(MslBackend, name) for name, _ in calls):
+            return None  # a subclass computes some of these itself
         return _ext.Sequence(calls, list(moving)).run
 
     def describe(self) -> str:
