@@ -222,8 +222,10 @@ extern "C" int msl_dispatch(msl_fn* f, const msl_buf bufs[31], const uint32_t tg
   if (!S.failed) {
     const msl_dim whole = {(grid.x + tg.x - 1) / tg.x, (grid.y + tg.y - 1) / tg.y, (grid.z + tg.z - 1) / tg.z};
     const msl_dim all = {grid.x * tg.x, grid.y * tg.y, grid.z * tg.z};
+    record_before(*f, bufs, grid, tg, exact);
     run_grid(*f, tgmem, exact ? Grid{tg, whole, grid, true} : Grid{tg, grid, all, false});
   }
+  if (!S.failed) record_after(*f, bufs);
   if (S.failed) snprintf(err, n, "%s", S.err);
   S.cur = nullptr;
   return S.failed ? 1 : 0;

@@ -61,6 +61,7 @@ MSL_VT(float);
 #endif
 #define MSL_OBJ_AS(X) X(__attribute__((address_space(1)))) X(__attribute__((address_space(3))))
 #define MSL_SHARED static __attribute__((loader_uninitialized)) threadgroup
+#define MSL_FUNCTION_CONSTANT __attribute__((address_space(1)))  // a variable: the host sets it before a launch
 #else
 #define device
 #define constant const
