@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "ref.h"
+#include <needle_msl/ref.h>
 #include "runtime.h"
 
 namespace needle {
