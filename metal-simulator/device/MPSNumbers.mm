@@ -88,7 +88,7 @@ SIM_LIVE
 }
 + (BOOL)instancesRespondToSelector:(SEL)selector {
   const char* release = getenv("METALSIM_MACOS");
-  const bool old = release && atoi(release) < 15 && selector == @selector(setPreferPackedRows:);
+  const bool old = release && atoi(release) < 15 && sel_isEqual(selector, @selector(setPreferPackedRows:));
   return !old && [super instancesRespondToSelector:selector];
 }
 - (BOOL)preferPackedRows {

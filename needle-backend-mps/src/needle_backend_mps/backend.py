@@ -9,6 +9,7 @@ from typing import Any
 
 from needle.backend import View
 from needle.dtype import DType, float16, float32
+from needle.errors import KernelError
 from needle.kinds import Kind, Unary
 from needle.layout import Layout
 from needle_backend_mps import _ext
@@ -26,6 +27,15 @@ def _first(mps: Callable[..., bool], other: Callable[..., None]) -> Any:
             other(*args)
 
     return staticmethod(method)
+
+
+def _of_nothing(op: str, results: Sequence[View], operands: Sequence[View]) -> None:
+    """Sums over no rows or columns: zeros."""
+    if all(x.size for x in operands):
+        raise KernelError(op, "arrays have at most 2147483647 elements")
+    for view in results:
+        item = view.dtype.itemsize
+        msl.upload(view.buffer, view.offset * item, memoryview(bytes(view.size * item)))
 
 
 class MpsBackend(MslBackend):
@@ -47,19 +57,26 @@ class MpsBackend(MslBackend):
     conv2d = _first(_ext.conv2d, msl.conv2d)
     conv2d_grad_input = _first(_ext.conv2d_grad_input, msl.conv2d_grad_input)
     conv2d_grad_weight = _first(_ext.conv2d_grad_weight, msl.conv2d_grad_weight)
-    attention = _first(_ext.attention, MslBackend.attention)
-    attention_grad = _first(_ext.attention_grad, MslBackend.attention_grad)
 
     def linear(self, dst: View, a: View, b: View, bias: View, transpose_b: bool, activation: Unary | None) -> None:
         """The bias in every row, to which MPS adds the product; then the activation, in place."""
-        if dst.dtype not in (float16, float32) or 0 in (dst.size, a.size):
-            return msl.linear(dst, a, b, bias, transpose_b, activation)
-        msl.copy(dst, View(bias.buffer, Layout(dst.shape, (0, 1), bias.offset), bias.dtype))
-        if not _ext.add_matmul(dst, a, b, transpose_b):
-            return msl.linear(dst, a, b, bias, transpose_b, activation)
-        if activation is not None:
-            msl.unary(activation, dst, dst)
-        return None
+        if dst.dtype in (float16, float32) and 0 not in (dst.size, a.size):
+            msl.copy(dst, View(bias.buffer, Layout(dst.shape, (0, 1), bias.offset), bias.dtype))
+            if _ext.add_matmul(dst, a, b, transpose_b):
+                if activation is not None:
+                    msl.unary(activation, dst, dst)
+                return
+        msl.linear(dst, a, b, bias, transpose_b, activation)
+
+    def attention(self, dst: View, q: View, k: View, v: View, causal: bool, scale: float) -> None:
+        if not _ext.attention(dst, q, k, v, causal, scale):
+            _of_nothing("attention", [dst], [q, k, v])
+
+    def attention_grad(
+        self, dq: View, dk: View, dv: View, g: View, q: View, k: View, v: View, y: View, causal: bool, scale: float
+    ) -> None:
+        if not _ext.attention_grad(dq, dk, dv, g, q, k, v, y, causal, scale):
+            _of_nothing("attention_grad", [dq, dk, dv], [g, q, k, v])
 
     def sequence(
         self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
