@@ -92,7 +92,8 @@ class Program:
         lines = [f"  {'captured':24} {len(self.captured.nodes):6} kernels  {_mib(self.captured.nbytes)} moved"]
         lines += [f"  {name:24} {nodes:6} kernels  {_mib(nbytes)} moved" for name, nodes, nbytes in self.stages]
         lines.append(
-            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, {_mib(memory.nbytes)} planned"
+            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, "
+            f"{_mib(max(alive(self.captured), default=0))} alive at once as captured, {_mib(memory.nbytes)} planned"
         )
         return "\n".join(lines)
 
