@@ -127,6 +127,13 @@ def test_the_queue_goes_on_where_mps_committed(device, msl, simulator, monkeypat
     np.testing.assert_allclose(chain.result, softmax(softmax(values * 2) * 3) + 1, rtol=1e-6)
 
 
+def test_the_device_waits_when_asked(device, msl):
+    y = ndl.softmax(ndl.ones(3, 3, device=device), 1)
+    assert added(msl.counters, device.synchronize)["waits"] == 1
+    assert added(msl.counters, device.synchronize)["waits"] == 0
+    assert y.numpy().sum() == pytest.approx(3)
+
+
 def test_an_upload_does_not_overtake_a_graph(backend, msl):
     values = np.random.default_rng(0).standard_normal((3, 5), dtype=np.float32)
     x, dst = view_of(backend, values), view_of(backend, np.zeros((3, 5), np.float32))
