@@ -5,6 +5,7 @@ which derivatives of higher order follow.
 """
 
 from collections.abc import Iterator
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,42 @@ def mean_pool_grad(g: Any, shape: Shape, size: Any, stride: Any, padding: Any) -
         part = share.embedded(window_steps(wide, g.shape, stride, place), wide)
         total = part if total is None else total + part
     return total.sliced(inner_steps(shape, padding))  # type: ignore[union-attr]
+
+
+# Of single elements, for `one_pass`: hence tuples, and None for what is left out.
+
+
+def gelu(x: Any) -> tuple[Any]:
+    """x * P(N(0, 1) <= x)."""
+    return (x * ((x * sqrt(0.5)).erf() + 1.0) * 0.5,)
+
+
+def gelu_grad(g: Any, x: Any) -> tuple[Any]:
+    """P(N(0, 1) <= x) + x times its density."""
+    share = ((x * sqrt(0.5)).erf() + 1.0) * 0.5
+    return (g * (share + x * (x.square() * -0.5).exp() * (1 / sqrt(2 * pi))),)
+
+
+def gelu_tanh(x: Any) -> tuple[Any]:
+    """x * (1 + tanh(z)) / 2 with z = sqrt(2 / pi) * (x + 0.044715 x**3)."""
+    return (x * (_bent(x).tanh() + 1.0) * 0.5,)
+
+
+def gelu_tanh_grad(g: Any, x: Any) -> tuple[Any]:
+    t = _bent(x).tanh()
+    slope = (x.square() * (3 * 0.044715) + 1.0) * sqrt(2 / pi)  # of z
+    return (g * ((t + 1.0) * 0.5 + x * (1.0 - t * t) * slope * 0.5),)
+
+
+def _bent(x: Any) -> Any:
+    return (x + x.square() * x * 0.044715) * sqrt(2 / pi)
+
+
+def silu(x: Any) -> tuple[Any]:
+    """x * sigmoid(x)."""
+    return (x * x.sigmoid(),)
+
+
+def silu_grad(g: Any, x: Any) -> tuple[Any]:
+    s = x.sigmoid()
+    return (g * (s + x * (s * (1.0 - s))),)

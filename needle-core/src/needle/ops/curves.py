@@ -1,0 +1,51 @@
+"""Activations that are formulas of several elementwise functions: computed, and differentiated, in one pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from needle import formulas
+from needle.ndarray import NDArray
+from needle.one_pass import one_pass
+from needle.op import Array, Cotangents, Op, reads
+from needle.shape import Shape
+
+
+@dataclass(frozen=True)
+class Curve(Op):
+    """y = value(x), whose cotangent is slope(g, x)."""
+
+    value: ClassVar[Callable[..., tuple[Any]]]
+    slope: ClassVar[Callable[..., tuple[Any]]]
+    reads = reads(0)
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def forward(self, x: NDArray) -> NDArray:
+        y: NDArray = one_pass(type(self).value, x)[0]
+        return y
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return one_pass(type(self).slope, g, x)
+
+
+class GELU(Curve):
+    """x * P(N(0, 1) <= x) (Hendrycks and Gimpel, 2016)."""
+
+    name = "gelu"
+    value, slope = formulas.gelu, formulas.gelu_grad
+
+
+class TanhGELU(Curve):
+    """Its approximation by a hyperbolic tangent."""
+
+    name = "gelu_tanh"
+    value, slope = formulas.gelu_tanh, formulas.gelu_tanh_grad
+
+
+class SiLU(Curve):
+    """x * sigmoid(x)."""
+
+    name = "silu"
+    value, slope = formulas.silu, formulas.silu_grad
