@@ -12,7 +12,9 @@ from bench.work import Run, Work
 
 TOLERANCES = {"float32": 1.0, "float16": 1e3, "bfloat16": 1e4}  # times the work's own
 LONG = 1.5  # seconds; a rival whose single run takes longer has 3 rounds only
-REST = 0.02  # seconds before each turn, for the threads of the rival before to fall asleep: PyTorch's spin for 5 to 10 ms
+REST = (
+    0.02  # seconds before each turn, for the threads of the rival before to fall asleep: PyTorch's spin for 5 to 10 ms
+)
 
 
 class WrongResultError(Exception):

@@ -5,8 +5,9 @@ import numpy as np
 from needle import init
 from needle.errors import ArgumentError, IndexRangeError, ShapeError
 from needle.functions import as_tensor
-from needle.fused import floating
+from needle.fused import floating, promoted
 from needle.ops.curves import GELU, SiLU, TanhGELU
+from needle.ops.recurrent import CELL, HIDDEN, LSTM, LSTMResult
 from needle.random import Generator
 from needle.tensor import Tensor, TensorLike, apply
 
@@ -21,6 +22,16 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
 def silu(x: TensorLike) -> Tensor:
     """x * sigmoid(x)."""
     return apply(SiLU(), floating(as_tensor(x)))
+
+
+def lstm(inputs: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's walk through a sequence (Hochreiter and Schmidhuber, 1997): h of all times (T, B, H), and the last c.
+
+    `inputs` (T, B, 4H) is what each time gives to the gates i, f, g, o; h @ weight (H, 4H) + bias (4H,) is added. h
+    and c (B, H) are the state before.
+    """
+    kept = apply(LSTM(), *promoted(inputs, h, c, weight, bias))
+    return apply(LSTMResult(HIDDEN), kept), apply(LSTMResult(CELL), kept)
 
 
 def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:

@@ -1,8 +1,8 @@
 """Activations that are formulas of several elementwise functions: computed, and differentiated, in one pass."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from needle import formulas
 from needle.ndarray import NDArray
@@ -15,37 +15,44 @@ from needle.shape import Shape
 class Curve(Op):
     """y = value(x), whose cotangent is slope(g, x)."""
 
-    value: ClassVar[Callable[..., tuple[Any]]]
-    slope: ClassVar[Callable[..., tuple[Any]]]
     reads = reads(0)
+
+    @staticmethod
+    @abstractmethod
+    def value(x: Any) -> tuple[Any]:
+        """The formula, and `slope` that of g times its derivative."""
+
+    @staticmethod
+    @abstractmethod
+    def slope(g: Any, x: Any) -> tuple[Any]: ...
 
     def shape(self, x: Shape) -> Shape:
         return x
 
     def forward(self, x: NDArray) -> NDArray:
-        y: NDArray = one_pass(type(self).value, x)[0]
+        y: NDArray = one_pass(self.value, x)[0]
         return y
 
     def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
-        return one_pass(type(self).slope, g, x)
+        return one_pass(self.slope, g, x)
 
 
 class GELU(Curve):
     """x * P(N(0, 1) <= x) (Hendrycks and Gimpel, 2016)."""
 
     name = "gelu"
-    value, slope = formulas.gelu, formulas.gelu_grad
+    value, slope = staticmethod(formulas.gelu), staticmethod(formulas.gelu_grad)
 
 
 class TanhGELU(Curve):
     """Its approximation by a hyperbolic tangent."""
 
     name = "gelu_tanh"
-    value, slope = formulas.gelu_tanh, formulas.gelu_tanh_grad
+    value, slope = staticmethod(formulas.gelu_tanh), staticmethod(formulas.gelu_tanh_grad)
 
 
 class SiLU(Curve):
     """x * sigmoid(x)."""
 
     name = "silu"
-    value, slope = formulas.silu, formulas.silu_grad
+    value, slope = staticmethod(formulas.silu), staticmethod(formulas.silu_grad)
