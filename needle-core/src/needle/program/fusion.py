@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from needle.dispatch import dispatcher
-from needle.dtype import DType, bfloat16, float16, int8, uint8
+from needle.dtype import DType
 from needle.expression import STEPS, Expression, Step
 from needle.kinds import Kind
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
 MOST_STEPS = 24
 MOST_OPERANDS = 12
-_NARROW = frozenset({float16, bfloat16, int8, uint8})  # computed in a wider type, and rounded after each step
 
 
 @dataclass(eq=False)
@@ -67,19 +66,17 @@ class _Grouping:
         return self.all
 
     def _fits(self, node: Node) -> bool:
-        """Whether a node can be part of a group: whole, contiguous results of types that need no rounding."""
+        """Whether a node can be part of a group: whole, contiguous results of types that the device computes so."""
         if node.op not in STEPS:
             return False
         result = node.writes[0]
         if not result.whole or len(self.writers[result.storage]) != 1 or result.storage.role is not Role.TEMPORARY:
             return False
-        dtypes = {x.dtype for x in [*node.reads, result]}
         backend = dispatcher(node.device).backend
         kind = node.args[0] if isinstance(node.args[0], Kind) else None
         own = (result.dtype, *(x.dtype for x in node.reads))
         return (
             result.layout.size > 0
-            and not dtypes & _NARROW
             and backend.implements("elementwise")
             and backend.implements(node.op)
             and backend.supports("elementwise", None, own) is None
