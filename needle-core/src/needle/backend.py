@@ -63,7 +63,7 @@ class Buffer(Protocol):
 
 
 class Recording(Protocol):
-    """Calls of a backend's methods that the device has taken down; see `Backend.record`."""
+    """Calls of a backend's methods that the device has taken down; see `Backend.recording`."""
 
     @property
     def note(self) -> str:
@@ -351,7 +351,7 @@ class Backend(ABC):
         anew each time, those of all other views stay."""
         return None
 
-    def record(
+    def recording(
         self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View], after: Sequence[Sequence[int]]
     ) -> Recording | None:
         """As `sequence`, for a device that can take down work and repeat all of it by one command, such as a CUDA

@@ -109,7 +109,7 @@ class Execution:
             group = list(steps)
             joined: Callable[[], None] | None = None
             if joins and len(group) > 1:
-                if dispatch.dispatcher(device).backend.implements("record"):
+                if dispatch.dispatcher(device).backend.implements("recording"):
                     after = order(self.graph.nodes, self.memory) if after is None else after
                     within = [[i - start for i in those if i >= start] for those in after[start : start + len(group)]]
                     joined = self._recording(device, group, within)
@@ -126,7 +126,7 @@ class Execution:
     def _recording(self, device: Any, steps: "list[_Step]", after: list[list[int]]) -> Callable[[], None] | None:
         with self._prepared(device) as moving:
             calls = [(step.op, step.arguments()) for step in steps]
-            recording = dispatch.dispatcher(device).backend.record(calls, moving, after)
+            recording = dispatch.dispatcher(device).backend.recording(calls, moving, after)
         if recording is None:
             return None
         self.recorded.append(_Recorded(recording, steps, f"{device}: "))
@@ -180,7 +180,7 @@ class _Step:
         self.fixed = not self.live
         backend = dispatch.dispatcher(node.device).backend
         native = path == "native" and plan == getattr(backend, node.op)
-        self.joins = native and (self.fixed or backend.implements("record"))
+        self.joins = native and (self.fixed or backend.implements("recording"))
 
     def arguments(self) -> tuple[Any, ...]:
         return self.args if self.fixed else tuple(map(read, self.args))
