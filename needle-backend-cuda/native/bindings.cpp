@@ -75,6 +75,7 @@ const Kernel kernels_by_name[] = {
     kernel<&sgd_step>("sgd_step"),
     kernel<&adam_step>("adam_step"),
     kernel<&needle::random>("random"),
+    kernel<&waiting>("waiting"),
 };
 
 void add_functions(py::module_& m) {

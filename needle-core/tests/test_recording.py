@@ -9,7 +9,9 @@ import pytest
 
 import needle as ndl
 from needle import dispatch, nn, optim
+from needle.backend import View
 from needle.device import Device
+from needle.layout import Layout
 from needle.program.order import order
 from needle.program.plan import Execution
 from needle.reference import NumpyBackend
@@ -44,9 +46,32 @@ class Taken:
 
 
 class Recorder(NumpyBackend):
+    strided = NumpyBackend.strided | {"elementwise"}
+
     def __init__(self) -> None:
         self.recordings: list[Taken] = []
         self.chooser = random.Random(0)
+
+    def elementwise(self, dsts: Any, srcs: Any, expression: Any, scalars: Any) -> None:
+        """Step by step, each in memory of its own."""
+        shape = dsts[0].layout.shape
+        values = [self._shaped(src, shape) for src in srcs]
+        for step in expression.steps:
+            layout = Layout.compact(shape)
+            out = View(self.allocate(layout.size * step.result.itemsize), layout, step.result)
+            inputs = [values[i] for i in step.inputs]
+            if step.op == "binary_scalar":
+                self.binary_scalar(step.kind, out, inputs[0], scalars[step.scalar], step.swapped)
+            else:
+                getattr(self, step.op)(*(() if step.kind is None else (step.kind,)), out, *inputs)
+            values.append(out)
+        for dst, result in zip(dsts, expression.results, strict=True):
+            self.copy(dst, values[result])
+
+    def _shaped(self, src: View, shape: Any) -> View:
+        if src.layout.shape == shape or src.layout.size == 1:
+            return src
+        return View(src.buffer, src.layout.reshape(shape), src.dtype)
 
     def recording(self, calls: Any, moving: Any, after: Any) -> Any:
         self.recordings.append(Taken(self, calls, moving, after))
@@ -177,6 +202,28 @@ def test_precision_and_autocast_are_part_of_the_kind(recorder: Any) -> None:
         ndl.set_matmul_precision("highest")
     assert f(x).dtype == "float32"
     assert f.captures == 3
+
+
+def test_a_convolution_its_norm_and_its_activation_are_two_nodes(recorder: Any) -> None:
+    np.random.seed(0)
+    device = Device("recorder")
+
+    def part() -> Any:
+        return nn.Sequential(nn.Conv(3, 3, 3, device=device), nn.BatchNorm2d(3, device=device), nn.ReLU())
+
+    model = nn.Sequential(part(), nn.Residual(part()))
+    for norm in (model.modules[0].modules[1], model.modules[1].fn.modules[1]):
+        norm.running_mean.array.assign(tensor(3, seed=4).array)
+        norm.running_var.array.assign(tensor(3, seed=5).exp().array)
+    model.eval()
+    with ndl.no_grad():
+        compiled = ndl.compile(model)
+        for seed in range(3):
+            x = tensor(2, 3, 6, 6, seed=seed)
+            np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-5, atol=1e-6)
+    images = [node.op for node in compiled.graphs()[0].nodes if node.writes[0].layout.size > 3]
+    assert images.count("conv2d") == images.count("elementwise") == 2
+    assert not {"batch_norm", "unary", "binary"} & set(images)
 
 
 def test_order_says_what_must_wait() -> None:

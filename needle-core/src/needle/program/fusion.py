@@ -96,13 +96,15 @@ class _Grouping:
     def _may_wait(self, group: _Group, until: int) -> bool:
         """Whether the group could as well be computed at `until`: nobody in between needs or disturbs it."""
         members = set(group.members)
-        wrote = {x.storage for i in members for x in self.nodes[i].writes}
-        read = {x.storage for i in members for x in self.nodes[i].reads}
+        wrote: set[Storage] = set()
+        read: set[Storage] = set()
         for i in range(group.first, until):
-            if i not in members:
-                node = self.nodes[i]
-                if any(x.storage in wrote for x in node.reads) or any(x.storage in read for x in node.writes):
-                    return False
+            node = self.nodes[i]
+            if i in members:
+                wrote |= {x.storage for x in node.writes}
+                read |= {x.storage for x in node.reads}
+            elif any(x.storage in wrote for x in node.reads) or any(x.storage in read for x in node.writes):
+                return False
         return True
 
     def _whole_reads(self, node: Node, group: _Group) -> bool:
