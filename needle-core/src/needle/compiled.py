@@ -47,7 +47,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if tracing.active is not None:  # within another captured function, it is a part of that one
             return self.function(*args, **kwargs)
-        leaves, shape = flatten((args, kwargs), tensor_like)
+        leaves, shape = _flattened(args, kwargs)
         signature = self._signature(leaves, shape)
         leaves = [_compacted(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
@@ -158,6 +158,18 @@ def _compacted(tensor: Tensor) -> Tensor:
         return Tensor(tensor.array.copy())
     tensor.array = tensor.array.copy()  # the same tensor, for its gradient
     return tensor
+
+
+def _flattened(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The leaves of a call's arguments and their shape; quickly where all are tensors, as in a training loop."""
+    if not kwargs and all(type(arg) is Tensor for arg in args):
+        return list(args), _flat_shape(len(args))
+    return flatten((args, kwargs), tensor_like)
+
+
+@functools.cache
+def _flat_shape(count: int) -> Any:
+    return flatten(((0,) * count, {}))[1]
 
 
 def tensor_like(leaf: Any) -> bool:

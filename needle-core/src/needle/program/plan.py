@@ -41,9 +41,12 @@ class Execution:
 
     def bind(self, storage: Storage, buffer: Any) -> None:
         """Let a storage from outside be this buffer from now on."""
+        views = self.views.get(storage)
+        if views is None or views[0].buffer is buffer:
+            return
         if self.steady is not None and storage.role is Role.INPUT:
             buffer = self.steady.input(storage, buffer)
-        self._set(self.views.get(storage, []), buffer)
+        self._set(views, buffer)
 
     @property
     def notes(self) -> list[str]:
@@ -51,9 +54,10 @@ class Execution:
         return [recorded.note for recorded in self.recorded]
 
     def release(self, storages: Any) -> None:
-        """Let go of the buffers of inputs and results."""
-        for storage in storages:
-            self._set(self.views.get(storage, []), None)
+        """Let go of the buffers of inputs and results, unless a recording is to find them again."""
+        if self.steady is None:
+            for storage in storages:
+                self._set(self.views.get(storage, []), None)
 
     def run(self) -> list[NDArray]:
         """Run all nodes; the results, each in fresh memory or in that of an input or state."""
@@ -65,17 +69,16 @@ class Execution:
         else:
             for run in self.runs:
                 run()
-        if self.steady is not None:
-            for storage, buffer in self.steady.copied_out():
-                self.bind(storage, buffer)
         found = [NDArray(v.buffer, v.layout, v.dtype, v.device) for v in self.results]
+        if self.steady is not None:
+            self.steady.copy_out(found, self.graph.results)
         self.release(self.own)
         return found
 
     def _memory(self, storage: Storage) -> Any:
         """For a result."""
         if self.steady is not None:
-            return self.steady.result(storage)
+            return self.steady.result(storage, len(self.views[storage]))
         return dispatch.dispatcher(storage.device).allocate(storage.nbytes)
 
     @staticmethod

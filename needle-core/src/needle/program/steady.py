@@ -5,14 +5,14 @@ last one was, if nobody has that any more; a result that people keep is written 
 """
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from needle import dispatch
 from needle.backend import View
 from needle.dtype import uint8
 from needle.layout import Layout
-from needle.program.graph import Graph, Role, Storage
+from needle.ndarray import NDArray
+from needle.program.graph import Graph, Operand, Role, Storage
 
 PATIENCE = 2  # how often an input or a result may be elsewhere before it is copied
 _OWN_REFERENCES = 3  # to a buffer that nobody else has: ours, a local name, and getrefcount's argument
@@ -41,25 +41,30 @@ class Steady:
         _copy(storage, self.places[storage], buffer)
         return self.places[storage]
 
-    def result(self, storage: Storage) -> Any:
-        """The buffer to write a result to."""
+    def result(self, storage: Storage, views: int) -> Any:
+        """The buffer to write a result to; so many views of the program hold the last one."""
         if storage in self.places:
             return self.places[storage]
         kept = self.kept.get(storage)
-        if kept is None or (sys.getrefcount(kept) > _OWN_REFERENCES and not self._moved(storage)):
+        if kept is None or (sys.getrefcount(kept) > _OWN_REFERENCES + views and not self._moved(storage)):
             kept = self.kept[storage] = _allocate(storage)
         if storage in self.places:
             del self.kept[storage]
             return self.places[storage]
         return kept
 
-    def copied_out(self) -> Iterator[tuple[Storage, Any]]:
-        """The results that were written to a place of their own, each with new memory that holds it now."""
-        for storage, place in self.places.items():
-            if storage.role is Role.TEMPORARY:
-                buffer = _allocate(storage)
-                _copy(storage, buffer, place)
-                yield storage, buffer
+    def copy_out(self, arrays: list[NDArray], results: list[Operand]) -> None:
+        """Give the results that were written to a place of their own new memory, to which they are copied."""
+        if not self.places:
+            return
+        made: dict[Storage, Any] = {}
+        for array, result in zip(arrays, results, strict=True):
+            storage = result.storage
+            if storage.role is Role.TEMPORARY and storage in self.places:
+                if storage not in made:
+                    made[storage] = _allocate(storage)
+                    _copy(storage, made[storage], self.places[storage])
+                array.buffer = made[storage]
 
     def _moved(self, storage: Storage) -> bool:
         """Count a move; true if it was one too many, and there is a place for the storage now."""

@@ -106,15 +106,18 @@ class Sequence {
     weight_ += prepared->weight - (prepared_[call] == nullptr ? 0 : prepared_[call]->weight);
     prepared_[call] = std::move(prepared);
     calls_[call] = Owned{Py_NewRef(arguments)};
+    moving_places_ -= places_[call].size();
     places_[call].clear();
     for (const auto& [object, found] : views) {
       for (View* view : found) places_[call].push_back({object, view, byte_offset(object)});
     }
+    moving_places_ += places_[call].size();
   }
 
   // Points the moving views at the buffers that they have now, and gives these; `moved`: whether any had another.
   std::vector<Owned> bind(bool* moved = nullptr) {
     std::vector<Owned> held;
+    held.reserve(moving_places_);
     for (const std::vector<Place>& places : places_) {
       for (const Place& place : places) {
         held.emplace_back(buffer_of(place.object));
@@ -146,6 +149,7 @@ class Sequence {
   std::vector<Owned> calls_;
   std::vector<std::unique_ptr<Prepared>> prepared_;
   std::vector<std::vector<Place>> places_;  // of the moving views, by call
+  size_t moving_places_ = 0;
   int64_t weight_ = 0;
 };
 
