@@ -98,7 +98,13 @@ def test_channels_of_images_are_repeated_by_division() -> None:
 def network() -> Any:
     np.random.seed(0)
     return nn.Sequential(
-        nn.Linear(6, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 5)
+        nn.Linear(6, 32, bias=False),
+        nn.BatchNorm1d(32),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(32, 32),
+        nn.GELU(),
+        nn.Linear(32, 5),
     )
 
 

@@ -28,7 +28,8 @@ reductions
 ndarray program.graph
 backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-program.capture program.fusion program.memory program.picture program.steady program.unfolding
+program.capture program.fusion program.memory program.picture program.steady program.unfolding program.updates
+program.recompute
 profiler program.order program.passes
 program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps

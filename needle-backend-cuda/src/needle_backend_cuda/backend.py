@@ -7,7 +7,7 @@ meant they see from the buffers of their operands.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from needle.backend import Backend, Recording, View
+from needle.backend import IN_PLACE, Backend, Recording, View
 from needle.dtype import DTYPES, DType, bfloat16, float16, float32, float64, int32, int64
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cuda import libraries
@@ -38,6 +38,7 @@ class CudaBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
+    in_place = IN_PLACE | {"elementwise"}
 
     def __init__(self, index: int) -> None:
         self.index = index
