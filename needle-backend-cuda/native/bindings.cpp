@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "conv.h"
 #include "event.h"
 #include "fault.h"
 #include "fused.h"
@@ -50,6 +51,9 @@ const Kernel kernels_by_name[] = {
     kernel<&matmul_tiled>("matmul_tiled"),
     kernel<&linear>("linear"),
     kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_unrolled>("conv2d_unrolled"),
+    kernel<&conv2d_grad_weight_unrolled>("conv2d_grad_weight_unrolled"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
     kernel<&pool2d>("pool2d"),
