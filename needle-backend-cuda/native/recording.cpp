@@ -52,9 +52,13 @@ template <class Ends> void within_capture(cudaStream_t stream, const Sequence& s
 Recording::Recording(Runtime& device, std::vector<std::string> names, std::unique_ptr<Sequence> calls,
                      std::vector<std::vector<size_t>> after)
     : device_(device), sequence_(std::move(calls)), calls_(names.size()) {
+  size_t last_reduction = names.size();
   for (size_t i = 0; i < names.size(); ++i) {
     calls_[i].name = std::move(names[i]);
     calls_[i].after = std::move(after.at(i));
+    if (calls_[i].name != "reduce") continue;
+    if (last_reduction < i) calls_[i].after.push_back(last_reduction);  // they count in the same memory of the device
+    last_reduction = i;
   }
 }
 
