@@ -171,6 +171,20 @@ def test_no_python_between_kernels() -> None:
     assert "as one CUDA graph" in graphs(compiled)
 
 
+def test_reductions_side_by_side() -> None:
+    """Independent, and each of many blocks that meet in memory of the device's."""
+
+    def sums(*xs: ndl.Tensor) -> Any:
+        return tuple(part for x in xs for part in (x.sum(), x.sum(0), x.max(1), (x @ x.T).sum(0)))
+
+    xs = [tensor(300, 5000, seed=i) for i in range(4)]
+    compiled = ndl.compile(sums)
+    expected = [y.numpy() for y in sums(*xs)]
+    for _ in range(50):
+        for found, right in zip(compiled(*xs), expected, strict=True):
+            np.testing.assert_allclose(found.numpy(), right, rtol=1e-4, atol=1e-2)
+
+
 def test_a_replaced_parameter_is_taken_down_anew() -> None:
     w = tensor(8, 8, seed=1)
     compiled = ndl.compile(lambda x: (x @ w).relu() + x.sum())
