@@ -1,7 +1,7 @@
 """Program: a captured function, ready to run again; and how it is captured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from needle.errors import GraphError
@@ -9,6 +9,7 @@ from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Guard, Holder, Recorder, Seen, recording
 from needle.program.graph import Graph, Operand, Role, Storage, verify
+from needle.program.memory import alive
 from needle.program.passes import PASSES
 from needle.program.plan import Execution
 from needle.trees import flatten, unflatten
@@ -21,6 +22,7 @@ class Update:
     target: Callable[[list[Tensor]], Tensor]
     attribute: str  # "array" or "grad"
     result: int | None  # which of the graph's results it gets; None: no gradient
+    forgotten: bool = False  # whether the function drops the gradient that was there, and does not look at it
 
 
 @dataclass(eq=False)
@@ -39,6 +41,9 @@ class Program:
     seen: list[Seen]
     shape: Any  # of what the function returns
     leaves: list[Any]  # what it returns: of tensors where they come from, other things as they are
+
+    def __post_init__(self) -> None:
+        self.forgotten = [update for update in self.updates if update.forgotten]
 
     def fits(self) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
@@ -64,6 +69,8 @@ class Program:
     def run(self, inputs: list[Tensor]) -> Any:
         for storage, tensor in zip(self.inputs, inputs, strict=True):
             self.execution.bind(storage, tensor.array.buffer)
+        for update in self.forgotten:  # so that its memory is free for the new one
+            update.target(inputs).grad = None
         for renew in self.renewals:
             renew()
         results = self.execution.run()
@@ -91,8 +98,10 @@ class Program:
         lines = [f"  {'captured':24} {len(self.captured.nodes):6} kernels  {_mib(self.captured.nbytes)} moved"]
         lines += [f"  {name:24} {nodes:6} kernels  {_mib(nbytes)} moved" for name, nodes, nbytes in self.stages]
         lines.append(
-            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, {_mib(memory.nbytes)} planned"
+            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, "
+            f"{_mib(max(alive(self.captured), default=0))} alive at once as captured, {_mib(memory.nbytes)} planned"
         )
+        lines += [f"  {note}" for note in getattr(self.execution, "notes", ())]
         return "\n".join(lines)
 
 
@@ -154,10 +163,10 @@ def improve(
     unknown = disable - PASSES.keys()
     if unknown:
         raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
-    stages = []
+    stages, most_alive = [], max(alive(graph), default=0)
     for name, run in PASSES.items():
         if name in passes and name not in disable:
-            graph = verify(run(graph))
+            graph = verify(run(replace(graph, most_alive=most_alive)))
             stages.append((name, len(graph.nodes), graph.nbytes))
     return graph, stages
 
@@ -196,7 +205,7 @@ def _updates(recorder: Recorder, inputs: list[Tensor], operands: list[Operand]) 
             if tensor.grad is not None:
                 operands.append(recorder.operand(tensor.grad.array))
                 result = len(operands) - 1
-            updates.append(Update(target, "grad", result))
+            updates.append(Update(target, "grad", result, seen.forgotten))
     return updates
 
 
