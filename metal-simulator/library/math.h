@@ -58,8 +58,13 @@ inline float __m_atan2(float y, float x) {  // the angle is halved twice, then a
   return __builtin_copysignf(angle, y);
 }
 #else
+#ifdef MSL_STRICT
+#define MSL_OFF(x) x
+#else
+#define MSL_OFF(x) __msl_rt_jitter(x)  // no GPU's functions are exact to the last place
+#endif
 #define MSL_LIBM(F) \
-  inline float __m_##F(float x) { return __builtin_##F##f(x); }
+  inline float __m_##F(float x) { return MSL_OFF(__builtin_##F##f(x)); }
 MSL_LIBM(exp);
 MSL_LIBM(exp2);
 MSL_LIBM(log);
@@ -77,9 +82,9 @@ MSL_LIBM(cosh);
 MSL_LIBM(asinh);
 MSL_LIBM(acosh);
 MSL_LIBM(atanh);
-inline float __m_pow(float x, float y) { return __builtin_powf(x, y); }
-inline float __m_exp10(float x) { return __builtin_exp2f(x * 3.32192809488736234787f); }
-inline float __m_atan2(float x, float y) { return __builtin_atan2f(x, y); }
+inline float __m_pow(float x, float y) { return MSL_OFF(__builtin_powf(x, y)); }
+inline float __m_exp10(float x) { return MSL_OFF(__builtin_exp2f(x * 3.32192809488736234787f)); }
+inline float __m_atan2(float x, float y) { return MSL_OFF(__builtin_atan2f(x, y)); }
 inline float __m_fmod(float x, float y) { return __builtin_fmodf(x, y); }
 #endif
 inline float __m_sqrt(float x) { return __builtin_sqrtf(x); }

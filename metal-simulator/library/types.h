@@ -75,6 +75,7 @@ MSL_VT(float);
 extern "C" {  // the executor
 void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
 void __msl_rt_barrier(unsigned flags, unsigned line);
+float __msl_rt_jitter(float x);
 void __msl_rt_simd_barrier(unsigned flags, unsigned line);
 // all live lanes of the simdgroup meet here; returns the mask of active lanes, slots: 32 x 64 bytes
 unsigned __msl_rt_simd(const void* v, unsigned size, unsigned line, const unsigned char** slots);

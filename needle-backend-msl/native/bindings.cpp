@@ -174,6 +174,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
+  m.def("close_device", [] { guarded([] { close_device(); }); });
   m.def("counters", &counts);
   m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }
