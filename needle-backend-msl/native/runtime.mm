@@ -51,7 +51,9 @@ id<MTLLibrary> library(const char* family, const Written* written) {
       newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
                    options:options.get()
                      error:&error]);
-  if (!made) throw KernelFailure(device().op, std::string("the Metal source of ") + family + " does not compile: " + reason(error));
+  if (!made)
+    throw KernelFailure(device().op,
+                        std::string("the Metal source of ") + family + " does not compile: " + reason(error));
   return made.get();
 }
 
