@@ -23,7 +23,9 @@ MPSDataType mps_type(DType dtype) {
 Encoding::Encoding(std::vector<View> used)
     : used_(std::move(used)),
       open_((id<MTLCommandBuffer>)checked(bridge().commands())),
-      wrapped_([MPSCommandBuffer commandBufferWithCommandBuffer:open_]) {}
+      wrapped_([MPSCommandBuffer commandBufferWithCommandBuffer:open_]) {
+  for (const View& view : used_) place_of(view);  // a copy may have filled the command buffer in which they were found
+}
 
 // MPSGraph may commit the command buffer on its way and go on with another one.
 void Encoding::done() {
