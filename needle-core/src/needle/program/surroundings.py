@@ -11,7 +11,7 @@ import dis
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -61,9 +61,9 @@ class Surroundings:
         self._generators = _generators()
         self._follow(function, None)
         code = _code(function)
-        if code is not None:
-            for argument in arguments:
-                self._object(argument, names_in(code).attributes, type(argument).__name__)
+        for argument in arguments:
+            if code is not None:
+                self._value(argument, names_in(code).attributes, type(argument).__name__)
 
     def changed(self) -> str:
         """What is not as it was, or nothing."""
@@ -95,7 +95,9 @@ class Surroundings:
             function = function.func
         if isinstance(function, types.MethodType):
             function, owner = function.__func__, function.__self__
-        function = getattr(function, "__wrapped__", function) if not isinstance(function, types.FunctionType) else function
+        function = (
+            getattr(function, "__wrapped__", function) if not isinstance(function, types.FunctionType) else function
+        )
         if not isinstance(function, types.FunctionType):
             return self._callable_object(function)
         if not self._visit(function, id(owner)):
@@ -138,6 +140,8 @@ class Surroundings:
         elif isinstance(value, types.FunctionType | types.MethodType | partial):
             if _root(getattr(value, "__module__", None)) not in _FOREIGN:
                 self._follow(value, None)
+        elif "__wrapped__" in getattr(value, "__dict__", {}):  # another compiled function
+            self._follow(value.__dict__["__wrapped__"], None)
         else:
             self._object(value, attributes, name)
 
@@ -172,7 +176,8 @@ class Surroundings:
 def _code(function: Any) -> types.CodeType | None:
     function = getattr(function, "__func__", function)
     if not isinstance(function, types.FunctionType):
-        function = getattr(type(function), "forward", None) or getattr(type(function), "__call__", None)
+        kind = type(function)
+        function = getattr(kind, "forward", None) or kind.__call__
     return getattr(function, "__code__", None)
 
 
@@ -217,10 +222,5 @@ def _same(now: Any, before: Any) -> bool:
 
 
 def _generators() -> dict[str, Any]:
-    state = np.random.get_state()
-    return {"NumPy": (state[1].tobytes(), state[2:]), "Python": random.getstate()}  # type: ignore[union-attr]
-
-
-def held(thing: Any, test: Callable[[Any], bool]) -> Iterator[Any]:
-    """The attributes of an object that pass a test."""
-    return (value for value in getattr(thing, "__dict__", {}).values() if test(value))
+    name, keys, *place = np.random.get_state(legacy=True)
+    return {"NumPy": (name, np.asarray(keys).tobytes(), place), "Python": random.getstate()}
