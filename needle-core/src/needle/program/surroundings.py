@@ -186,15 +186,13 @@ def _root(module: Any) -> str:
 
 
 def _is_known(thing: Any) -> bool:
-    """Whether its state is not plain: needle's own objects other than modules, such as tensors and optimizers, whose
-    numbers are live; and what other libraries keep."""
+    """Whether its state is not plain: tensors and their like, optimizers, whose numbers are live, and what other
+    libraries keep."""
     if isinstance(thing, types.ModuleType):
         return _root(thing.__name__) in _FOREIGN or _root(thing.__name__) in ("needle", "needle_nn")
-    if hasattr(type(thing), "forward"):
-        return False
-    return any(_root(kind.__module__) in ("needle", "needle_nn") for kind in type(thing).__mro__) or (
-        _root(type(thing).__module__) in _FOREIGN - {"builtins", "types"}
-    )
+    kinds = [kind.__module__ for kind in type(thing).__mro__]
+    own = any(_root(name) == "needle" or name.startswith("needle_nn.optim") for name in kinds)
+    return own or _root(kinds[0]) in _FOREIGN - {"builtins", "types"}
 
 
 def _content(cell: Any) -> Any:
