@@ -135,6 +135,10 @@ def test_the_queue_goes_on_where_mps_committed(device, msl, simulator, monkeypat
     np.testing.assert_allclose(chain.result, softmax(softmax(values * 2) * 3) + 1, rtol=1e-6)
 
 
+def test_a_simulated_device_says_so(backend, simulator):
+    assert backend.describe() == "mps (simulator): Needle Metal simulator"
+
+
 def test_the_device_waits_when_asked(device, msl):
     y = ndl.softmax(ndl.ones(3, 3, device=device), 1)
     assert added(msl.counters, device.synchronize)["waits"] == 1
