@@ -206,7 +206,8 @@ def metal(session: nox.Session) -> None:
             session.skip(f"the Metal simulator takes Debian's {' '.join(SIMULATOR_NEEDS)}")
         session.run("apt-get", "update", "--quiet", external=True)
         session.run("apt-get", "install", "--yes", "--quiet", *SIMULATOR_NEEDS, external=True)
-    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", "cmake")  # which the simulator's tests use
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests")
+    session.install("cmake")  # which the simulator's tests use
     simulated = {"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())}
     session.install("./needle-backend-msl", env=simulated)
     session.install("./needle-backend-mps", env=simulated)
