@@ -237,6 +237,14 @@ extern "C" float __msl_rt_jitter(float x) {
   return x;
 }
 
+// What clang calls to make a bfloat of a float, where the compiler's library does not have it.
+extern "C" __bf16 __truncsfbf2(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return __builtin_bit_cast(__bf16, static_cast<uint16_t>(x != x ? 0x7FC0 : nearest));
+}
+
 extern "C" int msl_dispatch(msl_fn* f, const msl_buf bufs[31], const uint32_t tgmem[31], msl_dim grid, msl_dim tg,
                             int exact, char* err, size_t n) {
   using namespace msl;
