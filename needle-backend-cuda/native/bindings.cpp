@@ -47,6 +47,7 @@ const Kernel kernels_by_name[] = {
     kernel<&matmul_tiled>("matmul_tiled"),
     kernel<&linear>("linear"),
     kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_bias>("conv2d_bias"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
     kernel<&pool2d>("pool2d"),

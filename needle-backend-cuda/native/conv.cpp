@@ -3,13 +3,12 @@
 // kernels are faster still.
 #include "conv.h"
 
-#include <cudnn.h>
-
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "cudnn_handle.h"
 #include "event.h"
 #include "matmul.h"
 #include "runtime.h"
@@ -18,11 +17,6 @@ namespace needle {
 namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
-
-void check_library(cudnnStatus_t status) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
-  throw LibraryFailure(std::string("cuDNN: ") + cudnnGetErrorString(status));
-}
 
 enum Direction : int32_t { kForward, kInput, kWeight };  // which of y, x and w is the result
 
@@ -191,7 +185,7 @@ struct Plan {
   }
 };
 
-// One device's handle and plans; never destroyed, for the interpreter may end after the driver.
+// One device's plans; never destroyed, for the interpreter may end after the driver.
 struct Library {
   cudnnHandle_t handle = nullptr;
   std::unordered_map<std::string, Plan> plans;
@@ -199,10 +193,7 @@ struct Library {
   static Library& here() {
     static std::vector<Library>* const all = new std::vector<Library>(static_cast<size_t>(Runtime::count()));
     Library& library = (*all)[static_cast<size_t>(runtime().index)];
-    if (library.handle == nullptr) {
-      check_library(cudnnCreate(&library.handle));
-      check_library(cudnnSetStream(library.handle, stream()));
-    }
+    library.handle = cudnn_handle();
     return library;
   }
 };
@@ -292,6 +283,12 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   if (fill_if_empty(dst, x, w)) return;
   const auto direct = [&] { conv2d_direct(dst, x, w, stride, padding, dilation, groups); };
   convolve(direct, kForward, x, w, dst, stride, padding, dilation, groups);
+}
+
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups) {
+  conv2d(dst, x, w, stride, padding, dilation, groups);
+  add_row(dst, bias);
 }
 
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,

@@ -4,8 +4,6 @@
 
 namespace needle {
 
-void reduce_max(const View& dst, const View& x, int64_t rows, int64_t n) {
-  reduce_by<Max>(dst, x, rows, n);
-}
+void reduce_max(const View& dst, const View& x, int64_t rows, int64_t n) { reduce_by<Max>(dst, x, rows, n); }
 
 }  // namespace needle

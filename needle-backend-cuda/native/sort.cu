@@ -138,9 +138,12 @@ __global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const A
   const int64_t end = begin + chunk < n ? begin + chunk : n;
   x += axes.row(r);
   Candidate<Wide<T>> best{Wide<T>(0), -1};
+#pragma unroll 8
   for (int64_t j = begin + threadIdx.x; j < end; j += blockDim.x) {
-    const Candidate<Wide<T>> other{widen(x[axes.column(j)]), j};
-    if (other.beats(best)) best = other;
+    const Wide<T> value = widen(x[axes.column(j)]);
+    // Positions grow: an equal one does not win.
+    const bool wins = best.at < 0 || value > best.value || (value != value && best.value == best.value);
+    if (wins) best = {value, j};
   }
   best = best_of_block(best);
   if (threadIdx.x == 0) out[blockIdx.x] = best;

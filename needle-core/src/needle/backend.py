@@ -239,6 +239,12 @@ class Backend(ABC):
         If strided, x and w have any strides: an image stored with channels first comes as a permuted view."""
         _missing("conv2d")
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """conv2d, and bias (O,) added to each of its channels."""
+        _missing("conv2d_bias")
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from needle import formulas
 from needle.backend import Pair
 from needle.composed import widened as _wide
+from needle.convolution import Window
 from needle.dispatch import composes
 from needle.formulas import inner_steps, padded_shape, places, window_steps
 from needle.kinds import Pool, Reduce
@@ -46,6 +47,13 @@ def conv2d(dst: NDArray, x: NDArray, w: NDArray, stride: Pair, padding: Pair, di
             kernel = _channels(w, group, groups)
             target = _channels(dst[images], group, groups)
             target.assign((columns @ kernel.reshape(-1, kernel.shape[3])).reshape(target.shape))
+
+
+@composes("conv2d_bias")
+def conv2d_bias(
+    dst: NDArray, x: NDArray, w: NDArray, bias: NDArray, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    dst.assign(x.conv2d(w, Window(stride, padding, dilation, groups)) + bias)
 
 
 @composes("conv2d_grad_input")

@@ -34,6 +34,13 @@ class LayerReference:
                     total[..., o] += seen @ kernel[place][:, o]
         write(dst, total)
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        self.conv2d(dst, x, w, stride, padding, dilation, groups)
+        with np.errstate(all="ignore"):
+            write(dst, read(dst) + read(bias))
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from needle import Device, Tensor, init, no_grad
 from needle.errors import ShapeError
 from needle.fused import promoted
+from needle.image import batch_norm2d
 from needle_nn.nn.module import Module, Parameter
 
 
@@ -34,6 +35,8 @@ class _BatchNorm(Module):
             raise ShapeError(f"{type(self).__name__}: takes {self.dim} channels on axis 1: x is {x.shape}")
         if self.training and not x.size:
             raise ShapeError(f"{type(self).__name__}: the moments of nothing: x is {x.shape}")
+        if x.ndim == 4 and not self.training:
+            return batch_norm2d(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps)
         last, _ = promoted(x.permute((0, *range(2, x.ndim), 1)), self.weight)
         mean, var = self._batch_moments(last) if self.training else (self.running_mean, self.running_var)
         y = last.batch_norm(self.weight, self.bias, mean, var, self.eps, self.training)
