@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bridge.h"
 #include "python.h"
 
 namespace py = pybind11;
@@ -142,4 +143,5 @@ PYBIND11_MODULE(_ext, m) {
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
   m.def("counters", &counts);
+  m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }

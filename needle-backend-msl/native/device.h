@@ -48,6 +48,10 @@ struct Device {
 Device& device();
 Block& block_at(const char* data);  // the live block in which this address lies
 
+// For those who encode by themselves: the open command buffer, and afterwards the one to go on with.
+id<MTLCommandBuffer> commands_without_encoder();
+void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now);
+
 }  // namespace needle
 
 #endif  // NEEDLE_MSL_DEVICE_H

@@ -69,25 +69,50 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
   return made.get();
 }
 
+void open_commands() {
+  Device& d = device();
+  if (d.open.commands) return;
+  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  if (!d.open.commands) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+}
+
 void open_encoder() {
   Device& d = device();
   if (d.encoder) return;
-  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  open_commands();
   d.encoder = Ref<id<MTLComputeCommandEncoder>>::retain([d.open.commands.get() computeCommandEncoder]);
-  if (!d.encoder) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+  if (!d.encoder) throw std::runtime_error("msl: the device gives no encoder; it may have been lost");
 }
 
-void commit() {
+void end_encoder() {
   Device& d = device();
-  if (!d.encoder) return;
-  [d.encoder.get() endEncoding];
-  [d.open.commands.get() commit];
+  if (d.encoder) [d.encoder.get() endEncoding];
   d.encoder = {};
+}
+
+// The open command buffer was committed: it flies, and the next one is opened when something is encoded.
+void take_off() {
+  Device& d = device();
   d.flight.push_back(std::move(d.open));
   d.open = {};
   d.encoded = 0;
   ++d.serial;
   ++d.counters.command_buffers;
+}
+
+void commit() {
+  Device& d = device();
+  if (!d.open.commands) return;
+  end_encoder();
+  [d.open.commands.get() commit];
+  take_off();
+}
+
+void count_dispatch() {
+  Device& d = device();
+  if (d.open.ops.empty() || d.open.ops.back() != d.op) d.open.ops.push_back(d.op);
+  ++d.counters.dispatches;
+  if (++d.encoded >= kCommitAfter) commit();
 }
 
 MTLSize size_of(Size size) { return MTLSizeMake(size.x, size.y, size.z); }
@@ -192,10 +217,24 @@ void Launch::dispatch(Size grid, Size group, bool exact) {
     } else {
       [encoder dispatchThreadgroups:size_of(grid) threadsPerThreadgroup:size_of(group)];
     }
-    if (d.open.ops.empty() || d.open.ops.back() != d.op) d.open.ops.push_back(d.op);
-    ++d.counters.dispatches;
-    if (++d.encoded >= kCommitAfter) commit();
+    count_dispatch();
   }
+}
+
+id<MTLCommandBuffer> commands_without_encoder() {
+  open_commands();
+  end_encoder();
+  return device().open.commands.get();
+}
+
+void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now) {
+  Device& d = device();
+  if (now != commands) {
+    d.open.ops.push_back(d.op);
+    take_off();
+    d.open.commands = Ref<id<MTLCommandBuffer>>::retain(now);
+  }
+  count_dispatch();
 }
 
 int32_t checked_size(int64_t size) {

@@ -4,6 +4,8 @@ from typing import Any
 from needle.backend import Pair, View
 from needle.kinds import Binary, Pool, Random, Reduce, Unary
 
+bridge: object  # by which needle-backend-mps shares the device: include/needle_msl/bridge.h
+
 # The kernels' arguments are passed by position.
 
 class Buffer:
