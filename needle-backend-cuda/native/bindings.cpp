@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "conv.h"
 #include "event.h"
 #include "fault.h"
 #include "matmul.h"
@@ -50,6 +51,9 @@ const Kernel kernels_by_name[] = {
     kernel<&conv2d_bias>("conv2d_bias"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_grad_input_direct>("conv2d_grad_input_direct"),
+    kernel<&conv2d_grad_weight_direct>("conv2d_grad_weight_direct"),
     kernel<&pool2d>("pool2d"),
     kernel<&pool2d_grad>("pool2d_grad"),
     kernel<&layer_norm>("layer_norm"),
