@@ -7,27 +7,23 @@
 namespace needle {
 namespace {
 
-constexpr int kLanes = 8;  // threads that share a row
-constexpr int kRows = kAttentionThreads / kLanes;
-constexpr int kRowsOfWarp = kWarp / kLanes;
+constexpr int kLanes = 8;                          // threads that share a row
+constexpr int kRows = kAttentionThreads / kLanes;  // rows of a block are ty, ty + 16, ...; columns tx, tx + 8, ...
 
 template <class W> constexpr int kVector = 16 / static_cast<int>(sizeof(W));
 
 // D columns at most; tiles of 16 R rows and 8 C columns.
 template <class W, int D, int R, int C> struct Tiles {
-  static constexpr int kTall = kRows * R, kWide = kLanes * C, kWarpRows = kRowsOfWarp * R;
+  static constexpr int kTall = kRows * R, kWide = kLanes * C;
   static constexpr int kStride = D + kVector<W>, kScoreStride = kWide + kVector<W>;
   static constexpr int kOut = D / kLanes;  // columns of the result that a thread has, in packs tx, tx + 8, ...
   static constexpr size_t bytes(int tall, int wide) {
     return sizeof(W) * static_cast<size_t>((tall * kTall + wide * kWide) * kStride + kTall * kScoreStride);
   }
 
+  static __device__ __forceinline__ int ty() { return static_cast<int>(threadIdx.x) / kLanes; }
   static __device__ __forceinline__ int tx() { return static_cast<int>(threadIdx.x) % kLanes; }
-  static __device__ __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / kWarp * kWarpRows; }
-  // A thread's rows are 4 apart, those of its warp lie side by side; its columns are 8 apart.
-  static __device__ __forceinline__ int row(int i) {
-    return warp_row() + static_cast<int>(threadIdx.x) % kWarp / kLanes + i * kRowsOfWarp;
-  }
+  static __device__ __forceinline__ int row(int i) { return ty() + i * kRows; }
   static __device__ __forceinline__ int column(int j) { return tx() + j * kLanes; }
   static __device__ __forceinline__ int out(int pack) { return (tx() + pack * kLanes) * kVector<W>; }
 
@@ -114,22 +110,23 @@ template <class W, int D, int R, int C> struct Tiles {
 };
 
 // Turns scores into weights relative to the largest of their row so far, and scales `o` accordingly.
-template <class X, class W, int R, int C, int N>
+template <class W, int R, int C, int N>
 __device__ __forceinline__ void weigh(const AttentionShape& shape, W unit, int first, int column, W (&s)[R][C],
                                       Seen<W> (&seen)[R], W (&o)[R][N]) {
 #pragma unroll
   for (int i = 0; i < R; ++i) {
-    const int query = first + X::row(i);
+    const int query = first + static_cast<int>(threadIdx.x) / kLanes + i * kRows;
     W most = static_cast<W>(-HUGE_VALF);
 #pragma unroll
     for (int j = 0; j < C; ++j) {
-      s[i][j] = shape.sees(query, column + X::column(j)) ? s[i][j] * unit : static_cast<W>(-HUGE_VALF);
+      const int key = column + static_cast<int>(threadIdx.x) % kLanes + j * kLanes;
+      s[i][j] = shape.sees(query, key) ? s[i][j] * unit : static_cast<W>(-HUGE_VALF);
       most = s[i][j] > most ? s[i][j] : most;
     }
     const W factor = seen[i].rise(max_of_lanes<kLanes>(most)), base = seen[i].base();
 #pragma unroll
     for (int j = 0; j < C; ++j) {
-      s[i][j] = power_of_two(s[i][j] - base);
+      s[i][j] = exp2(s[i][j] - base);
       seen[i].sum += s[i][j];
     }
 #pragma unroll
@@ -158,9 +155,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
     load_tile<X::kWide, D, X::kStride>(k_tile, k, k_head, column);
     load_tile<X::kWide, D, X::kStride>(v_tile, v, v_head, column);
     __syncthreads();
-    if (shape.causal && column >= block.first + X::warp_row() + X::kWarpRows) continue;  // hidden from this warp
     X::score(s, q_tile, k_tile);
-    weigh<X>(shape, unit, block.first, column, s, seen, o);
+    weigh(shape, unit, block.first, column, s, seen, o);
     X::gather(o, s, weights, v_tile);
   }
   W factor[R];
@@ -204,9 +200,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
     load_tile<X::kWide, D, X::kStride>(k_tile, a.k, k_head, column);
     load_tile<X::kWide, D, X::kStride>(v_tile, a.v, v_head, column);
     __syncthreads();
-    if (shape.causal && column >= block.first + X::warp_row() + X::kWarpRows) continue;  // hidden from this warp
     X::score(s, q_tile, k_tile);
-    weigh<X>(shape, unit, block.first, column, s, seen, o);
+    weigh(shape, unit, block.first, column, s, seen, o);
     X::score(of_weights, g_tile, v_tile);
 #pragma unroll
     for (int i = 0; i < R; ++i) {
@@ -248,7 +243,6 @@ __global__ void __launch_bounds__(kAttentionThreads)
     load_tile<X::kWide, D, X::kStride>(q_tile, a.q, q_head, column);
     load_tile<X::kWide, D, X::kStride>(g_tile, a.g, g_head, column);
     __syncthreads();
-    if (shape.causal && column + X::kWide <= block.first + X::warp_row()) continue;  // see none of this warp's
     X::score(s, k_tile, q_tile);
     W delta[C];
 #pragma unroll
@@ -259,7 +253,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
       delta[j] = query < shape.queries ? a.deltas[at] : W(0);
 #pragma unroll
       for (int i = 0; i < R; ++i) {
-        s[i][j] = shape.sees(query, block.first + X::row(i)) ? power_of_two(s[i][j] * unit - log) : W(0);
+        s[i][j] = shape.sees(query, block.first + X::row(i)) ? exp2(s[i][j] * unit - log) : W(0);
       }
     }
     X::gather(to_v, s, weights, g_tile);
@@ -291,7 +285,7 @@ template <class T, class F> void visit_tiles(const AttentionShape& shape, F f) {
     return f(Constant<256>(), Constant<2>(), Constant<4>(), Constant<1>(), Constant<4>());
   } else {
     if constexpr (sizeof(T) == 4) {
-      if (columns <= 64) return f(Constant<64>(), Constant<8>(), Constant<8>(), Constant<8>(), Constant<4>());
+      if (columns <= 64) return f(Constant<64>(), Constant<8>(), Constant<8>(), Constant<4>(), Constant<8>());
       if (columns <= 128) return f(Constant<128>(), Constant<4>(), Constant<4>(), Constant<4>(), Constant<4>());
     }
     return f(Constant<256>(), Constant<4>(), Constant<4>(), Constant<2>(), Constant<4>());

@@ -31,7 +31,7 @@ void add_row(const View& dst, const View& row) {
   repeated.shape[0] = dst.size / row.size;
   repeated.shape[1] = row.size;
   repeated.strides[0] = 0;
-  repeated.strides[1] = 1;
+  repeated.strides[1] = row.contiguous ? 1 : row.strides[0];
   binary(Binary::kAdd, dst, dst, repeated);
 }
 

@@ -59,6 +59,8 @@ void rms_norm_grad(const View& dx, const View& dw, const View& g, const View& x,
 void moments(const View& mean, const View& var, const ShapedView& x);
 void batch_norm(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                 const ShapedView& mean, const ShapedView& var, double eps);
+void batch_norm_relu(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+                     const ShapedView& mean, const ShapedView& var, double eps);
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
                      bool training);

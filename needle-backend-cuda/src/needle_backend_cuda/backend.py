@@ -25,9 +25,8 @@ _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
-        "pool2d_grad",
-        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
-        "attention", "attention_grad",
+        "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
+        "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad",
     }
 )  # fmt: skip
 
@@ -73,6 +72,7 @@ class CudaBackend(Backend):
     rms_norm_grad = staticmethod(_ext.rms_norm_grad)
     moments = staticmethod(_ext.moments)
     batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_relu = staticmethod(_ext.batch_norm_relu)
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
     attention = staticmethod(_ext.attention)
     attention_grad = staticmethod(_ext.attention_grad)

@@ -294,6 +294,10 @@ class Backend(ABC):
         """dst = (x - mean) / sqrt(var + eps) * weight + bias, per channel of x (..., C)."""
         _missing("batch_norm")
 
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        """batch_norm, and relu of its result."""
+        _missing("batch_norm_relu")
+
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,
         training: bool,

@@ -10,7 +10,7 @@ from needle.composed import widened as _wide
 from needle.convolution import Window
 from needle.dispatch import composes
 from needle.formulas import inner_steps, padded_shape, places, window_steps
-from needle.kinds import Pool, Reduce
+from needle.kinds import Pool, Reduce, Unary
 from needle.ndarray import NDArray, arange
 from needle.shape import Shape
 
@@ -150,6 +150,13 @@ def batch_norm(
     dst: NDArray, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, var: NDArray, eps: float
 ) -> None:
     dst.assign(formulas.batch_norm(_wide(x), weight, bias, _wide(mean), _wide(var), eps))
+
+
+@composes("batch_norm_relu")
+def batch_norm_relu(
+    dst: NDArray, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, var: NDArray, eps: float
+) -> None:
+    dst.assign(x.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU))
 
 
 @composes("batch_norm_grad")

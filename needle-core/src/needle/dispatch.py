@@ -38,8 +38,8 @@ _ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
 _ONE_TYPE = frozenset({
     "copy", "matmul", "linear", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
-    "batch_norm_grad", "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax", "log_softmax_grad",
-    "gather", "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+    "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax",
+    "log_softmax_grad", "gather", "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
 })  # fmt: skip
 _INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from needle.convolution import Pair, Window, pair
 from needle.errors import ShapeError
-from needle.kinds import Pool
+from needle.kinds import Pool, Unary
 from needle.ndarray import from_numpy
 from needle.shape import Shape
 from needle.tensor import Tensor, as_arrays, wrapped
@@ -66,15 +66,19 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -
 
 
 def batch_norm2d(
-    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float = 1e-5
-) -> Tensor:  # fmt: skip
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of x (N, C, H, W), with moments that are not x's own."""
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float = 1e-5, relu: bool = False
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of x (N, C, H, W), with moments that are not x's own;
+    and relu of that if asked for."""
     arrays = as_arrays(x, weight, bias, mean, var)
     if arrays is not None:
         image, w, b, m, v = arrays
         if image.layout.shape[1:2] == w.layout.shape == b.layout.shape == m.layout.shape == v.layout.shape:
-            return wrapped(image.permuted(_CHANNELS_LAST).batch_norm(w, b, m, v, eps).permuted(_CHANNELS_FIRST))
-    return x.permute(_CHANNELS_LAST).batch_norm(weight, bias, mean, var, eps, False).permute(_CHANNELS_FIRST)
+            last = image.permuted(_CHANNELS_LAST)
+            result = last.batch_norm_relu(w, b, m, v, eps) if relu else last.batch_norm(w, b, m, v, eps)
+            return wrapped(result.permuted(_CHANNELS_FIRST))
+    y = x.permute(_CHANNELS_LAST).batch_norm(weight, bias, mean, var, eps, False).permute(_CHANNELS_FIRST)
+    return y._unary(Unary.RELU) if relu else y
 
 
 def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Tensor:

@@ -157,7 +157,8 @@ class NumpyBackend(LayerReference, Backend):
          "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
          "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
          "argsort", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
+         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
+         "batch_norm_grad",
          "attention", "attention_grad"}
     )  # fmt: skip
 

@@ -119,6 +119,10 @@ class LayerReference:
             normalized = (_by_channel(x) - read(mean)) / np.sqrt(read(var) + eps)
             write(dst, normalized * read(weight) + read(bias))
 
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        self.batch_norm(dst, x, weight, bias, mean, var, eps)
+        write(dst, np.maximum(read(dst), 0))
+
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,
         training: bool,

@@ -279,6 +279,7 @@ KERNELS = [
     _layer("rms_norm_grad", _norm(bias=False, grad=True), _NEAR),
     _layer("moments", _moments, _NEAR),
     _layer("batch_norm", _batch_norm, _NEAR),
+    _layer("batch_norm_relu", _batch_norm, _NEAR),
     _layer("batch_norm_grad", _batch_norm_grad, _NEAR),
     _layer("attention", _attention(grad=False), _WEIGHTED),
     _layer("attention_grad", _attention(grad=True), _WEIGHTED),
