@@ -114,6 +114,9 @@ class Backend(ABC):
 
     dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
     strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
+    # Names of the ops whose result may be the very memory of a contiguous operand of its size and dtype: beside those
+    # of IN_PLACE such as read each element, or row, before they write it. Memory planning makes use of them.
+    in_place: frozenset[str] = IN_PLACE
 
     # Memory. Offsets and sizes in bytes; `host` is a contiguous buffer of bytes (a memoryview).
 
@@ -172,7 +175,7 @@ class Backend(ABC):
     ) -> None:
         """Several elementwise functions in one pass: `expression` says which, over the elements of `srcs`, and which
         of its values are written to `dsts`. All have as many elements as the results, or one; in row-major order. A
-        result overlaps no operand. If strided, srcs have any strides."""
+        result overlaps no operand, unless `in_place` has the op. If strided, srcs have any strides."""
         _missing("elementwise")
 
     def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:

@@ -67,6 +67,10 @@ class Compiled:
             return f"{self._name}: not yet captured; call it once"
         return "\n\n".join(f"{self._name}, program {i}\n{p.explain()}" for i, p in enumerate(kept))
 
+    def memory(self) -> int:
+        """Bytes planned for the temporaries of all programs."""
+        return sum(p.execution.memory.nbytes for programs in self.programs.values() for p in programs)
+
     def graphs(self) -> list[Any]:
         """The improved Graph of each program."""
         return [program.graph for programs in self.programs.values() for program in programs]

@@ -131,6 +131,7 @@ class Graph:
 
     nodes: list[Node]
     results: list[Operand] = field(default_factory=list)
+    most_alive: int = 0  # bytes of temporaries that were alive at once as the graph was captured
 
     def storages(self) -> list[Storage]:
         """Every storage, in order of first appearance."""

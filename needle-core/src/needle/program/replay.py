@@ -1,7 +1,7 @@
 """Program: a captured function, ready to run again; and how it is captured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from needle.errors import GraphError
@@ -9,6 +9,7 @@ from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Guard, Holder, Recorder, Seen, recording
 from needle.program.graph import Graph, Operand, Role, Storage, verify
+from needle.program.memory import alive
 from needle.program.passes import PASSES
 from needle.program.plan import Execution
 from needle.trees import flatten, unflatten
@@ -91,7 +92,8 @@ class Program:
         lines = [f"  {'captured':24} {len(self.captured.nodes):6} kernels  {_mib(self.captured.nbytes)} moved"]
         lines += [f"  {name:24} {nodes:6} kernels  {_mib(nbytes)} moved" for name, nodes, nbytes in self.stages]
         lines.append(
-            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, {_mib(memory.nbytes)} planned"
+            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, "
+            f"{_mib(max(alive(self.captured), default=0))} alive at once as captured, {_mib(memory.nbytes)} planned"
         )
         return "\n".join(lines)
 
@@ -154,10 +156,10 @@ def improve(
     unknown = disable - PASSES.keys()
     if unknown:
         raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
-    stages = []
+    stages, most_alive = [], max(alive(graph), default=0)
     for name, run in PASSES.items():
         if name in passes and name not in disable:
-            graph = verify(run(graph))
+            graph = verify(run(replace(graph, most_alive=most_alive)))
             stages.append((name, len(graph.nodes), graph.nbytes))
     return graph, stages
 
