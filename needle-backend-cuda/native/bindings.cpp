@@ -1,4 +1,6 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
+#include <cublasLt.h>
+#include <cudnn.h>
 #include <needle/sequence.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -191,14 +193,28 @@ py::dict stats(int index) {
   return by_name;
 }
 
+// "13.0" of 13000.
+std::string dotted(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+py::dict versions() {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver));
+  const size_t cublas = cublasLtGetVersion(), cudnn = cudnnGetVersion();
+  py::dict by_name;
+  by_name["driver for CUDA"] = dotted(driver);
+  by_name["CUDA runtime"] = dotted(CUDART_VERSION);
+  by_name["cuBLASLt"] = std::to_string(cublas / 10000) + "." + std::to_string(cublas / 100 % 100);
+  by_name["cuDNN"] = std::to_string(cudnn / 10000) + "." + std::to_string(cudnn / 100 % 100);
+  return by_name;
+}
+
 std::string describe(int index) {
   const cudaDeviceProp& properties = enter(index, "describe").properties;
   int driver = 0;
   check(cudaDriverGetVersion(&driver));
   return std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor) + ", " +
          std::to_string(properties.multiProcessorCount) + " multiprocessors, " +
-         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + std::to_string(driver / 1000) +
-         "." + std::to_string(driver % 1000 / 10);
+         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + dotted(driver);
 }
 
 }  // namespace
@@ -228,6 +244,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("set_memory_limit",
         [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
   m.def("describe", &describe);
+  m.def("versions", &versions);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
   m.def("fault", [](int index) {

@@ -7,7 +7,7 @@ meant they see from the buffers of their operands.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from needle.backend import Backend, View
+from needle.backend import IN_PLACE, Backend, View
 from needle.dtype import DTYPES, DType, float32, int32
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cuda import libraries
@@ -36,6 +36,7 @@ class CudaBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
+    in_place = IN_PLACE | {"cross_entropy_grad"}
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -132,6 +133,9 @@ class CudaBackend(Backend):
 
     def describe(self) -> str:
         return _ext.describe(self.index)
+
+    def versions(self) -> dict[str, str]:
+        return _ext.versions()
 
     def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
         if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):

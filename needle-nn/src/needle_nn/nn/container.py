@@ -65,7 +65,7 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         done = False  # in one pass with the module before
-        for module, after in zip(self.layers, (*self.layers[1:], None), strict=True):
+        for module, after in zip(self.layers, (*self.layers[1:], None), strict=False):
             if done:
                 done = False
                 continue
