@@ -58,7 +58,7 @@ class Convolutions(Views):
 
     def conv2d_bias(self, kernel: Self, bias: Self, window: Window) -> Self:
         """conv2d and a bias (O,). A capture gets the two steps, for the second is fused with what follows it."""
-        if tracing.active is not None or not dispatch.dispatcher(self.device).backend.implements("conv2d_bias"):
+        if tracing.active is not None or not dispatch.offers(self.device, "conv2d_bias"):
             return self.conv2d(kernel, window)._binary(Binary.ADD, bias)
         out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)
         dispatch.run(self.device, "conv2d_bias", out, self, kernel, bias, *window.args)

@@ -88,13 +88,14 @@ def op_name(op: str, args: Sequence[Any]) -> str:
 class Dispatcher:
     """The door to one device: its backend, and the plans found so far."""
 
-    __slots__ = ("backend", "binary", "binary_scalar", "device", "plans", "unary")
+    __slots__ = ("backend", "binary", "binary_scalar", "device", "offers", "plans", "unary")
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.backend: Backend = registry.backend(device)
         self.backend.set_matmul_precision(_matmul_precision)
         self.plans: dict[Any, Plan] = {}
+        self.offers: dict[str, bool] = {}  # which primitives the backend has, once asked for
         self.unary: dict[Any, Plan] = {}  # the hottest primitives have a table of their own: a shorter key
         self.binary: dict[Any, Plan] = {}
         self.binary_scalar: dict[Any, Plan] = {}
@@ -262,10 +263,15 @@ def run(device: Device, op: str, *args: Any) -> None:
         plan(*args)
 
 
+_NUMBERS = frozenset({int, float, bool, tuple})  # arguments that no way depends on
+
+
 def _signature(op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """What the way of a call depends on: its kind, and each operand's dtype and layout class."""
     key: list[Any] = [op]
     for arg in args:
+        if type(arg) in _NUMBERS:
+            continue
         if isinstance(arg, View):
             key += (arg.dtype, arg.layout.contiguous)
         elif type(arg) is list:
@@ -283,6 +289,15 @@ def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> Non
     plan(*args)
     for observer, token in zip(watching, tokens, strict=True):
         observer.after(call, token)
+
+
+def offers(device: Device, op: str) -> bool:
+    """Whether the device's backend has a primitive of its own: for those that stand for two others, where it has none."""
+    door = _dispatchers.get(device) or dispatcher(device)
+    found = door.offers.get(op)
+    if found is None:
+        found = door.offers[op] = door.backend.implements(op)
+    return found
 
 
 def unary(device: Device, kind: Unary, dst: View, x: View) -> None:

@@ -57,7 +57,7 @@ class Normalizations(Views):
 
     def batch_norm_relu(self, weight: Self, bias: Self, mean: Self, var: Self, eps: float) -> Self:
         """relu of batch_norm. A capture gets the two steps, for it fuses them with what follows."""
-        if tracing.active is not None or not dispatch.dispatcher(self.device).backend.implements("batch_norm_relu"):
+        if tracing.active is not None or not dispatch.offers(self.device, "batch_norm_relu"):
             return self.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU)
         out = self.new(self.shape, self.dtype)
         dispatch.run(self.device, "batch_norm_relu", out, self, weight, bias, mean, var, eps)
