@@ -26,9 +26,9 @@ backend_ndarray.device dispatch
 backend_numpy contraction convolution exchange normalization observe rowwise selection
 reductions
 ndarray program.graph
-backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
+backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-program.capture program.fusion program.memory program.picture program.updates
+ops.curves ops.recurrent program.capture program.fusion program.memory program.picture program.updates
 program.recompute
 profiler program.passes program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
