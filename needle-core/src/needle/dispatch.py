@@ -292,7 +292,7 @@ def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> Non
 
 
 def offers(device: Device, op: str) -> bool:
-    """Whether the device's backend has a primitive of its own: for those that stand for two others, where it has none."""
+    """Whether the device's backend has a primitive: one that does the work of two is used only where there is one."""
     door = _dispatchers.get(device) or dispatcher(device)
     found = door.offers.get(op)
     if found is None:
