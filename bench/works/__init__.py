@@ -3,6 +3,7 @@
 from bench.work import Work
 from bench.works import (
     accelerator,
+    captured,
     convolution,
     eager,
     elementwise,
@@ -15,7 +16,7 @@ from bench.works import (
 )
 
 WORKS: list[Work] = [
-    *matmul.WORKS, *training.MLP, *training.RESNET9, *elementwise.WORKS, *movement.WORKS, *reduction.WORKS,
-    *rows.WORKS, *convolution.WORKS, *training.SEQUENCES, *optimizers.WORKS, *eager.WORKS,
+    *matmul.WORKS, *training.MLP, *training.RESNET9, *captured.WORKS, *elementwise.WORKS, *movement.WORKS,
+    *reduction.WORKS, *rows.WORKS, *convolution.WORKS, *training.SEQUENCES, *optimizers.WORKS, *eager.WORKS,
     *accelerator.WORKS,
 ]  # fmt: skip

@@ -134,7 +134,7 @@ OWN = [
 ]  # fmt: skip
 
 WORKS = [
-    replace(work, accelerator=True)
+    replace(work, only_on="cuda")
     for work in [
         *LARGE,
         *(attention(dtype, backward) for dtype in ("float32", "bfloat16") for backward in (False, True)),

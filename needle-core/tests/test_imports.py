@@ -28,9 +28,11 @@ reductions
 ndarray program.graph
 backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-ops.curves ops.recurrent program.capture program.fusion program.memory program.picture program.updates
+ops.curves ops.recurrent program.capture program.fusion program.memory program.picture program.steady program.unfolding
+program.updates
 program.recompute
-profiler program.passes program.plan
+profiler program.order program.passes
+program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
 backend_ndarray.ndarray_backend_msl backend_ndarray.ndarray_backend_numpy backend_ndarray.strided composed_layers
 fused graph

@@ -13,10 +13,12 @@ import numpy as np
 
 from needle import tracing
 from needle.compilers import compiler as find_compiler
+from needle.dispatch import get_matmul_precision
 from needle.errors import ArgumentError, DeviceError
 from needle.face import Tensor
 from needle.graph import is_grad_enabled
 from needle.ndarray import NDArray
+from needle.precision import autocast_dtype
 from needle.program.replay import Making, Program, capture
 from needle.registry import device as as_device
 from needle.trees import flatten, unflatten
@@ -45,7 +47,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if tracing.active is not None:  # within another captured function, it is a part of that one
             return self.function(*args, **kwargs)
-        leaves, shape = flatten((args, kwargs), tensor_like)
+        leaves, shape = _flattened(args, kwargs)
         signature = self._signature(leaves, shape)
         leaves = [_compacted(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
@@ -82,7 +84,8 @@ class Compiled:
     def _signature(self, leaves: list[Any], shape: Any) -> Any:
         buffers = [id(leaf.array.buffer) for leaf in leaves if isinstance(leaf, Tensor)]
         shared = () if len(set(buffers)) == len(buffers) else tuple(map(buffers.index, buffers))
-        return shape, is_grad_enabled(), tuple(map(self._described, leaves)), shared
+        mode = is_grad_enabled(), autocast_dtype(), get_matmul_precision()
+        return shape, mode, tuple(map(self._described, leaves)), shared
 
     def _described(self, leaf: Any) -> Any:
         """What a program depends on: of a tensor its type, of all else its value or identity."""
@@ -161,6 +164,18 @@ def _compacted(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _flattened(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The leaves of a call's arguments and their shape; quickly where all are tensors, as in a training loop."""
+    if not kwargs and all(type(arg) is Tensor for arg in args):
+        return list(args), _flat_shape(len(args))
+    return flatten((args, kwargs), tensor_like)
+
+
+@functools.cache
+def _flat_shape(count: int) -> Any:
+    return flatten(((0,) * count, {}))[1]
+
+
 def tensor_like(leaf: Any) -> bool:
     return isinstance(leaf, Tensor | NDArray | np.ndarray)
 
@@ -168,8 +183,11 @@ def tensor_like(leaf: Any) -> bool:
 def _difference(now: Any, before: Any) -> str:
     if now[0] != before[0]:
         return "they are nested in another way"
-    if now[1] != before[1]:
-        return f"gradients are {'on' if now[1] else 'off'}"
+    for what, a, b in zip(
+        ("gradients are", "autocast is", "the precision of products is"), now[1], before[1], strict=True
+    ):
+        if a != b:
+            return f"{what}: {a}, it was {b}"
     for i, (a, b) in enumerate(zip(now[2], before[2], strict=False)):
         if a != b:
             return f"argument {i} is {a}, it was {b}"

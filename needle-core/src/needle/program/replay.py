@@ -22,6 +22,7 @@ class Update:
     target: Callable[[list[Tensor]], Tensor]
     attribute: str  # "array" or "grad"
     result: int | None  # which of the graph's results it gets; None: no gradient
+    forgotten: bool = False  # whether the function drops the gradient that was there, and does not look at it
 
 
 @dataclass(eq=False)
@@ -40,6 +41,9 @@ class Program:
     seen: list[Seen]
     shape: Any  # of what the function returns
     leaves: list[Any]  # what it returns: of tensors where they come from, other things as they are
+
+    def __post_init__(self) -> None:
+        self.forgotten = [update for update in self.updates if update.forgotten]
 
     def fits(self) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
@@ -65,6 +69,8 @@ class Program:
     def run(self, inputs: list[Tensor]) -> Any:
         for storage, tensor in zip(self.inputs, inputs, strict=True):
             self.execution.bind(storage, tensor.array.buffer)
+        for update in self.forgotten:  # so that its memory is free for the new one
+            update.target(inputs).grad = None
         for renew in self.renewals:
             renew()
         results = self.execution.run()
@@ -95,6 +101,7 @@ class Program:
             f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, "
             f"{_mib(max(alive(self.captured), default=0))} alive at once as captured, {_mib(memory.nbytes)} planned"
         )
+        lines += [f"  {note}" for note in getattr(self.execution, "notes", ())]
         return "\n".join(lines)
 
 
@@ -198,7 +205,7 @@ def _updates(recorder: Recorder, inputs: list[Tensor], operands: list[Operand]) 
             if tensor.grad is not None:
                 operands.append(recorder.operand(tensor.grad.array))
                 result = len(operands) - 1
-            updates.append(Update(target, "grad", result))
+            updates.append(Update(target, "grad", result, seen.forgotten))
     return updates
 
 
