@@ -33,8 +33,8 @@ constexpr Form kForms[] = {{CUDNN_TENSOR_NHWC, {0, 1, 2, 3}, {3, 0, 1, 2}},
 struct Key {
   Direction direction;
   DType dtype;
-  int32_t tf32, x_channels_first, tuned, unused;
-  int64_t x[4], w[4], y[4];  // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
+  int32_t tf32, x_channels_first, tuned, own;  // own: how many ways of our own there are, which strides decide
+  int64_t x[4], w[4], y[4];                    // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
   Pair stride, padding, dilation;
   int64_t groups;
 
@@ -236,6 +236,7 @@ void convolve(const std::vector<std::function<void()>>& own, Direction direction
   key.dtype = y.dtype;
   key.tf32 = tf32();
   key.x_channels_first = channels_first(x);
+  key.own = static_cast<int32_t>(own.size());
   key.tuned = tuning();  // products may be faster then
   read_shape(x, key.x);
   read_shape(w, key.w);

@@ -146,6 +146,15 @@ def test_convolution(gpu: ndl.Device, dtype: str, row: Any, way: str) -> None:
         _near(name, ndl.Tensor(dst), exact, 2 * TOLERANCE[dtype], row)
 
 
+def test_strides_decide_which_ways_there_are(gpu: ndl.Device) -> None:
+    """The plan of a problem whose kernel is contiguous, kept, is none for one of the same shapes whose is not."""
+    x, kernel = (ndl.tensor(a, device=gpu, dtype="float64") for a in drawn((2, 5, 6, 4), (3, 3, 4, 8)))
+    window = ndl.convolution.Window()
+    right = x.conv2d(kernel, window).numpy()
+    for strided in (kernel.flip(3).contiguous().flip(3), kernel.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)):
+        np.testing.assert_allclose(x.conv2d(strided, window).numpy(), right, rtol=1e-12)
+
+
 def _window(window: Any) -> Any:
     return ndl.convolution.Window(*window)
 
