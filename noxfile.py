@@ -32,7 +32,11 @@ ELSEWHERE = ("needle-backend-cuda", *METAL)
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
-CUDA = ("cuda-toolkit[nvcc,cudart,cublas,nvrtc,cccl]==13.0.*", "nvidia-cudnn-cu13>=9.10,<10")  # compiler and libraries
+CUDA = (  # compiler, libraries and headers, as in needle-backend-cuda/pyproject.toml
+    "cuda-toolkit[nvcc,cudart,cublas,nvrtc,cccl]==13.0.*",
+    "nvidia-cudnn-cu13>=9.10,<10",
+    "nvidia-cudnn-frontend==1.16.*",
+)
 NATIVE = {".h", ".cpp", ".cu", ".cuh", ".mm", ".metal"}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # in the matrix products of tests, NumPy's threads wait more than they work
 
