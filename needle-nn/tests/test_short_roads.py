@@ -1,4 +1,4 @@
-"""Where nothing is recorded, layers of images take a shorter way: the same numbers, and the long way where it counts."""
+"""Where nothing is recorded, layers of images take a shorter way: the same numbers, and the long way where need be."""
 
 from collections.abc import Callable
 from typing import Any
