@@ -276,6 +276,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("describe", &describe);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
+  m.def("set_scratch_limit", &set_scratch_limit);
   set_fused_builder(&build_fused);
   m.def("fault", [](int index) {
     enter(index, "fault");
