@@ -238,7 +238,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     contrib = "./contrib/needle-backend-opencl"
-    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", "./needle-backend-msl", contrib)
+    session.install(*CHECKERS)
     for package in (*PACKAGES, *ELSEWHERE, contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("mypy", "--strict", "needle-tvm/src")  # TVM has no types, so it need not be there

@@ -56,7 +56,7 @@ PYBIND11_MODULE(_ext, m) {
   try {
     take_bridge();
   } catch (const PythonError&) {
-    throw py::error_already_set();
+    throw py::import_error(py::str(py::error_already_set().value()));
   }
   if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();
   m.def("counters", &counts);

@@ -45,7 +45,7 @@ Tensor softmax(Tensor x, int axis);
 
 Tensor matmul(Tensor a, Tensor b);   // the last two axes
 Tensor transposed(Tensor x);         // the last two axes of three
-Tensor causal(Tensor x, double no);  // x (..., i, j) where j <= i, else `no`
+Tensor causal(Tensor x, double no);  // x[b, i, j] where j <= i, else `no`
 
 }  // namespace needle
 

@@ -1,3 +1,4 @@
+// Each operator is one node of an MPSGraph.
 #include "formula.h"
 
 namespace needle {
@@ -80,9 +81,9 @@ Tensor transposed(Tensor x) { return {x.graph, [x.graph transposeTensor:x.node d
 
 Tensor causal(Tensor x, double no) {
   MPSGraph* graph = x.graph;
-  NSArray* shape = x.node.shape;
-  NSArray* matrix = [shape subarrayWithRange:NSMakeRange(shape.count - 2, 2)];
-  MPSGraphTensor* ones = [graph constantWithScalar:1 shape:matrix dataType:MPSDataTypeFloat32];
+  NSMutableArray* one_matrix = [NSMutableArray arrayWithArray:x.node.shape];
+  [one_matrix replaceObjectAtIndex:0 withObject:@1];
+  MPSGraphTensor* ones = [graph constantWithScalar:1 shape:one_matrix dataType:MPSDataTypeFloat32];
   const Tensor band{graph, [graph bandPartWithTensor:ones numLower:-1 numUpper:0 name:nil]};
   return {graph, [graph selectWithPredicateTensor:cast(band, MPSDataTypeBool).node
                               truePredicateTensor:x.node

@@ -18,8 +18,8 @@ struct Stack {
 Stack stack_of(const View& x) {
   const int q = x.rank - 2;
   const int64_t rows = x.shape[q], columns = x.shape[q + 1];
-  const int64_t row = rows == 1 ? columns : x.strides[q];  // a stride along an axis of one says nothing
-  const int64_t count = q == 1 ? x.shape[0] : 1;
+  const int64_t row = rows == 1 ? columns : x.strides[q];              // a stride along an axis of one says nothing
+  const int64_t count = q == 1 && x.strides[0] != 0 ? x.shape[0] : 1;  // stride 0: the same matrix for all
   return {&x, count, rows, columns, row, count == 1 ? rows * row : x.strides[0]};
 }
 

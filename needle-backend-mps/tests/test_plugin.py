@@ -1,5 +1,6 @@
 """What holds on every system: the plug-in without its extension."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,28 @@ def test_there_is_one_device():
 
 def test_it_is_never_the_default():
     assert _plugin.needle_backend_info().priority < 0
+
+
+OLD_BRIDGE = """
+import ctypes, sys, types
+capsule = ctypes.pythonapi.PyCapsule_New
+capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+version, name = ctypes.c_uint32(99), ctypes.c_char_p(b"needle_backend_msl._ext.bridge")
+sys.modules["needle_backend_msl._ext"] = msl = types.ModuleType("needle_backend_msl._ext")
+msl.bridge = capsule(ctypes.addressof(version), name, None)
+try:
+    import needle_backend_mps._ext
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_another_version_of_the_bridge_is_refused(device):
+    done = subprocess.run([sys.executable, "-c", OLD_BRIDGE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "needle-backend-mps was built for version 1 of needle-backend-msl's bridge, the one installed has 99: "
+        "install both anew"
+    ]
 
 
 def test_every_source_is_built():

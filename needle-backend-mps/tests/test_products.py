@@ -88,6 +88,14 @@ def test_rows_apart_and_offsets(backend, mps, dtype, offset, rows_apart, taken):
     np.testing.assert_array_equal(read(backend, dst), expected)
 
 
+def test_a_matrix_repeated_by_stride_0_is_one_for_all(backend, mps):
+    a, b, expected = product(np.random.default_rng(1), (4, 5, 7), (1, 7, 3), False, False, "float32")
+    x, y, dst = array(backend, a), array(backend, b), array(backend, np.zeros_like(expected))
+    repeated = View(y.buffer, Layout((4, 7, 3), (0, 3, 1)), float32)
+    assert mps.matmul(dst, x, repeated, False, False)
+    np.testing.assert_array_equal(read(backend, dst), expected)
+
+
 def test_matrices_that_are_not_whole_rows_apart_are_left(backend, mps):
     """A batch stride of 10 over rows of 4, which MPS's descriptor does not take."""
     buffer = array(backend, np.arange(64, dtype=np.float32)).buffer

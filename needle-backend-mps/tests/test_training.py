@@ -1,5 +1,10 @@
 """The digits, by products of MPS and by convolutions: the losses are the CPU's."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -43,3 +48,15 @@ def test_the_losses_are_those_of_numpy(device, model):
     found, expected = (losses(place, model, images, labels) for place in (device, ndl.device("numpy")))
     np.testing.assert_allclose(found, expected, rtol=2e-4)
     assert found[-1] < found[0]
+
+
+def test_the_recipe_for_digits_has_the_losses_of_numpy(device, tmp_path):
+    histories = []
+    for name in ("mps", "numpy"):
+        folder = tmp_path / name
+        command = [sys.executable, "-m", "needle", "train", "digits", "--epochs", "1", "--device", name, "--out"]
+        subprocess.run([*command, str(folder)], check=True, env={**os.environ, "METALSIM_NOCHECK": "1"})
+        histories.append(json.loads((folder / "history.json").read_text()))
+    found, expected = ([step["loss"] for step in history["epochs"]] for history in histories)
+    assert found
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -158,9 +158,9 @@ PYBIND11_MODULE(_ext, m) {
     } catch (const PythonError&) {  // already set
     }
   });
-  py::class_<Sequence>(m, "Sequence").def(py::init(&make_sequence)).def("run", [](Sequence& sequence) {
-    guarded([&] { sequence.run(); });
-  });
+  py::class_<Sequence>(m, "Sequence", py::module_local())
+      .def(py::init(&make_sequence))
+      .def("run", [](Sequence& sequence) { guarded([&] { sequence.run(); }); });
   m.def("upload", &upload_bytes);
   m.def("download", &download_bytes);
   m.def("host_view", &host_view);

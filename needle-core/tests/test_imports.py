@@ -14,7 +14,7 @@ ROOT = Path(needle.__file__).parent
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
 entries errors kinds layering philox program tracing trees
-compilers live
+compilers live program.surroundings
 course device drawing dtype probing operators shape
 expression fallback layout op precision result_types
 backend indexing isolation
@@ -45,7 +45,7 @@ course_autograd course_ops.elementwise course_ops.movement course_ops.products c
 course_ops.tuples
 course_ops course_tensor
 face
-functions init program.replay
+functions init lending program.replay
 compiled
 arrangement course_names einstein neural testing ops
 nn optim data

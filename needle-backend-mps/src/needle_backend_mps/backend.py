@@ -78,11 +78,6 @@ class MpsBackend(MslBackend):
         if not _ext.attention_grad(dq, dk, dv, g, q, k, v, y, causal, scale):
             _of_nothing("attention_grad", [dq, dk, dv], [g, q, k, v])
 
-    def sequence(
-        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
-    ) -> Callable[[], None] | None:
-        return None  # msl's would make the calls by msl's kernels
-
     def describe(self) -> str:
         name = msl.device_name()
         return f"mps (simulator): {name}" if "simulator" in name else name
