@@ -284,10 +284,10 @@ PYBIND11_MODULE(_ext, m) {
   });
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
-  py::class_<DeviceSequence>(m, "Sequence")
+  py::class_<DeviceSequence>(m, "Sequence", py::module_local())
       .def(py::init<int, const Calls&, const py::list&>())
       .def("run", &DeviceSequence::run);
-  py::class_<DeviceRecording>(m, "Recording")
+  py::class_<DeviceRecording>(m, "Recording", py::module_local())
       .def(py::init<int, const Calls&, const py::list&, std::vector<std::vector<size_t>>>())
       .def("update", &DeviceRecording::update)
       .def("run", &DeviceRecording::run)
