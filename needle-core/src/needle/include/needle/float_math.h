@@ -155,7 +155,7 @@ NEEDLE_HD float tanh_poly(float x) {
   p = p * square + -0.3333328366279602f;
   const float near = (p * square) * x + x;
   const float far = 1.0f - 2.0f / (exp_easy(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f);
-  return a < 0.625f ? near : x != x ? x : with_sign(far, x);
+  return x != x ? x : with_sign(a < 0.625f ? near : far, x);
 }
 
 // 1 / (1 + e^-x), in a form where the exponential never overflows; the rounding error of 1 + e is taken out again.
