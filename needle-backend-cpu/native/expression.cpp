@@ -37,6 +37,7 @@ class Evaluation {
         spare_(outline.slots + static_cast<int64_t>(srcs.size() + dsts.size() + scalars.size())),
         scratch_(static_cast<size_t>((spare_ + 3) * kSlot)),
         value_(static_cast<size_t>(code.operands + code.count)),
+        runs_(static_cast<size_t>(outline.runs)),
         at_(begin) {
     for (const View& src : srcs) {
       const bool single = src.size == 1 && size != 1;
@@ -130,23 +131,27 @@ class Evaluation {
     return beside ? slot_at(result_slot(result)) : bytes_at(dsts_[static_cast<size_t>(result)], at_);
   }
 
-  // Steps that are one run, for n elements: `whole` says that these are all, for which slots are as long as a tile.
-  void run_tiles(int32_t begin, int32_t end, int64_t n, bool whole) {
-    tiles_.clear();
+  // A run as steps over tiles, with the value that each reads or writes: -1 for none.
+  struct Run {
+    std::vector<TileStep> steps;
+    std::vector<int32_t> values;
+  };
+
+  Run made_run(int32_t begin, int32_t end) const {
+    Run run;
     const DType dtype = code_.steps[begin].dtype;
-    const auto access = [&](int32_t op, int32_t form, int32_t value) {
-      const bool slot = value >= code_.operands && outline_.slot[value - code_.operands] >= 0;
-      if (whole && value >= code_.operands) value_[static_cast<size_t>(value)] = place(value - code_.operands, false);
-      tiles_.push_back({op, form, value_[static_cast<size_t>(value)], whole && slot ? 0 : kernels().tile_bytes, {}});
+    const auto push = [&](int32_t op, int32_t form, int32_t value) {
+      run.steps.push_back({op, form, nullptr, 0, {}});
+      run.values.push_back(value);
+    };
+    const auto with_single = [&](int32_t op, int32_t form, int32_t value) {
+      push(op, form, -1);
+      std::memcpy(run.steps.back().scalar, srcs_[static_cast<size_t>(value)].data, item_size(dtype));
     };
     int32_t held = -1;  // the value that is in registers
-    const auto with_single = [&](int32_t op, int32_t form, int32_t value) {
-      tiles_.push_back({op, form, nullptr, 0, {}});
-      std::memcpy(tiles_.back().scalar, srcs_[static_cast<size_t>(value)].data, item_size(dtype));
-    };
     const auto hold = [&](int32_t value) {
       if (held == value) return;
-      is_single(value) ? with_single(kTileScalar, 0, value) : access(kTileLoad, 0, value);
+      is_single(value) ? with_single(kTileScalar, 0, value) : push(kTileLoad, 0, value);
     };
     for (int32_t i = begin; i < end; ++i) {
       const Step& step = code_.steps[i];
@@ -156,27 +161,46 @@ class Evaluation {
         hold(swapped ? step.b : step.a);
         const int32_t other = swapped ? step.a : step.b;
         if (step.a == step.b) {
-          tiles_.push_back({op, kWithItself, nullptr, 0, {}});
+          push(op, kWithItself, -1);
         } else if (is_single(other)) {
           with_single(op, swapped ? kScalarWith : kWithScalar, other);
         } else {
-          access(op, swapped ? kMemoryWith : kWithMemory, other);
+          push(op, swapped ? kMemoryWith : kWithMemory, other);
         }
       } else {
         hold(step.a);
-        tiles_.push_back({op, step.swapped != 0 ? kScalarWith : kWithScalar, nullptr, 0, {}});
-        if (step.op == kBinaryScalar) convert(step, tiles_.back().scalar);
+        push(op, step.swapped != 0 ? kScalarWith : kWithScalar, -1);
+        if (step.op == kBinaryScalar) convert(step, run.steps.back().scalar);
       }
       held = code_.operands + i;
-      const int32_t result = outline_.result[i];
-      if (!outline_.is_stored(code_, i)) continue;
-      access(kTileStore, 0, held);
-      if (result < 0 || !streamed_[static_cast<size_t>(result)] || outline_.last[held] > i + 1 || at_ % 64 != 0)
-        continue;
-      if (tiles_.back().memory == bytes_at(dsts_[static_cast<size_t>(result)], at_)) tiles_.back().op = kTileStorePast;
+      if (outline_.is_stored(code_, i)) push(kTileStore, 0, held);
     }
-    kernels().tiles[dtype == DType::kFloat64](tiles_.data(), static_cast<int64_t>(tiles_.size()),
-                                              n / tile_length(dtype));
+    return run;
+  }
+
+  // Steps that are one run, for n elements: `whole` says that these are all, for which slots are as long as a tile.
+  void run_tiles(int32_t begin, int32_t end, int64_t n, bool whole) {
+    Run& run = runs_[static_cast<size_t>(outline_.run[begin])];
+    if (run.steps.empty()) run = made_run(begin, end);
+    for (size_t k = 0; k < run.steps.size(); ++k) {
+      const int32_t value = run.values[k], made = value - code_.operands;
+      if (value < 0) continue;
+      TileStep& step = run.steps[k];
+      if (whole && made >= 0) value_[static_cast<size_t>(value)] = place(made, false);
+      step.memory = value_[static_cast<size_t>(value)];
+      step.step = whole && made >= 0 && outline_.slot[made] >= 0 ? 0 : kernels().tile_bytes;
+      if (step.op == kTileStore || step.op == kTileStorePast) step.op = goes_past(made) ? kTileStorePast : kTileStore;
+    }
+    kernels().tiles[code_.steps[begin].dtype == DType::kFloat64](
+        run.steps.data(), static_cast<int64_t>(run.steps.size()), n / tile_length(code_.steps[begin].dtype));
+  }
+
+  // Whether what a step gives is written past the caches now: a large result that no later step reads from memory.
+  bool goes_past(int32_t i) const {
+    const int32_t result = outline_.result[i], value = code_.operands + i;
+    if (result < 0 || !streamed_[static_cast<size_t>(result)] || outline_.last[value] > i + 1 || at_ % 64 != 0)
+      return false;
+    return value_[static_cast<size_t>(value)] == bytes_at(dsts_[static_cast<size_t>(result)], at_);
   }
 
   // A scalar, rounded to the type it meets and converted to the type that is computed in.
@@ -248,7 +272,7 @@ class Evaluation {
   std::vector<std::unique_ptr<Reader>> readers_;  // of what is not simply an array
   std::vector<bool> streamed_;
   std::vector<void*> value_;
-  std::vector<TileStep> tiles_;
+  std::vector<Run> runs_;
   int64_t at_;
 };
 

@@ -1,4 +1,6 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
+#include <cublasLt.h>
+#include <cudnn.h>
 #include <needle/sequence.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -8,10 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "conv.h"
 #include "event.h"
 #include "fault.h"
+#include "fused.h"
 #include "matmul.h"
 #include "python.h"
+#include "recording.h"
 
 namespace py = pybind11;
 using namespace needle;
@@ -39,6 +44,7 @@ const Kernel kernels_by_name[] = {
     kernel<&binary>("binary"),
     kernel<&binary_scalar>("binary_scalar"),
     kernel<&where>("where"),
+    kernel<&elementwise>("elementwise"),
     kernel<&reduce>("reduce"),
     kernel<&argmax>("argmax"),
     kernel<&cumsum>("cumsum"),
@@ -47,8 +53,14 @@ const Kernel kernels_by_name[] = {
     kernel<&matmul_tiled>("matmul_tiled"),
     kernel<&linear>("linear"),
     kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_bias>("conv2d_bias"),
+    kernel<&conv2d_unrolled>("conv2d_unrolled"),
+    kernel<&conv2d_grad_weight_unrolled>("conv2d_grad_weight_unrolled"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_grad_input_direct>("conv2d_grad_input_direct"),
+    kernel<&conv2d_grad_weight_direct>("conv2d_grad_weight_direct"),
     kernel<&pool2d>("pool2d"),
     kernel<&pool2d_grad>("pool2d_grad"),
     kernel<&layer_norm>("layer_norm"),
@@ -57,6 +69,7 @@ const Kernel kernels_by_name[] = {
     kernel<&rms_norm_grad>("rms_norm_grad"),
     kernel<&moments>("moments"),
     kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_relu>("batch_norm_relu"),
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&attention>("attention"),
     kernel<&attention_grad>("attention_grad"),
@@ -72,6 +85,7 @@ const Kernel kernels_by_name[] = {
     kernel<&sgd_step>("sgd_step"),
     kernel<&adam_step>("adam_step"),
     kernel<&needle::random>("random"),
+    kernel<&waiting>("waiting"),
 };
 
 void add_functions(py::module_& m) {
@@ -99,20 +113,24 @@ Runtime& enter(int index, const char* op) {
   return device;
 }
 
+using Calls = std::vector<std::pair<std::string, py::tuple>>;  // [(name, (argument, ...)), ...]
+
+// `moving`: the views whose buffers change between runs.
+std::unique_ptr<Sequence> sequence_of(const Calls& calls, const py::list& moving) {
+  std::vector<Prepare> prepares;
+  py::list arguments;
+  for (const auto& [name, given] : calls) {
+    prepares.push_back(prepare_of(name));
+    arguments.append(given);
+  }
+  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+}
+
 // A Sequence, and the device that it is for.
 class DeviceSequence {
  public:
-  // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
-  DeviceSequence(int index, const std::vector<std::pair<std::string, py::tuple>>& calls, const py::list& moving)
-      : index_(index) {
-    std::vector<Prepare> prepares;
-    py::list arguments;
-    for (const auto& [name, given] : calls) {
-      prepares.push_back(prepare_of(name));
-      arguments.append(given);
-    }
-    sequence_ = std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
-  }
+  DeviceSequence(int index, const Calls& calls, const py::list& moving)
+      : index_(index), sequence_(sequence_of(calls, moving)) {}
 
   void run() {
     enter(index_, "sequence");
@@ -123,6 +141,46 @@ class DeviceSequence {
   int index_;
   std::unique_ptr<Sequence> sequence_;
 };
+
+class DeviceRecording {
+ public:
+  DeviceRecording(int index, const Calls& calls, const py::list& moving, std::vector<std::vector<size_t>> after)
+      : index_(index), recording_(enter(index, "record"), names(calls), sequence_of(calls, moving), std::move(after)) {}
+
+  void run() {
+    enter(index_, "recording");
+    recording_.run();
+  }
+  void update(size_t call, const py::tuple& arguments) {
+    enter(index_, "recording");
+    recording_.update(call, arguments.ptr());
+  }
+  std::string note() const { return recording_.note(); }
+
+ private:
+  static std::vector<std::string> names(const Calls& calls) {
+    std::vector<std::string> found;
+    for (const auto& call : calls) found.push_back(call.first);
+    return found;
+  }
+
+  int index_;
+  Recording recording_;
+};
+
+// By fused.py, with NVRTC.
+std::string build_fused(const FusedShape& shape, int architecture) {
+  try {
+    py::list operands;
+    for (const FusedShape::Operand& x : shape.operands) operands.append(py::make_tuple(x.dtype, x.pattern));
+    return py::module_::import("needle_backend_cuda.fused")
+        .attr("build")(py::bytes(shape.expression), operands, shape.results, shape.count, shape.wide, architecture)
+        .cast<std::string>();
+  } catch (py::error_already_set& error) {
+    error.restore();
+    throw PythonError();
+  }
+}
 
 struct Part {  // of a buffer: from `offset`, as long as the host's bytes
   Runtime& device;
@@ -185,14 +243,28 @@ py::dict stats(int index) {
   return by_name;
 }
 
+// "13.0" of 13000.
+std::string dotted(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+py::dict versions() {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver));
+  const size_t cublas = cublasLtGetVersion(), cudnn = cudnnGetVersion();
+  py::dict by_name;
+  by_name["driver for CUDA"] = dotted(driver);
+  by_name["CUDA runtime"] = dotted(CUDART_VERSION);
+  by_name["cuBLASLt"] = std::to_string(cublas / 10000) + "." + std::to_string(cublas / 100 % 100);
+  by_name["cuDNN"] = std::to_string(cudnn / 10000) + "." + std::to_string(cudnn / 100 % 100);
+  return by_name;
+}
+
 std::string describe(int index) {
   const cudaDeviceProp& properties = enter(index, "describe").properties;
   int driver = 0;
   check(cudaDriverGetVersion(&driver));
   return std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor) + ", " +
          std::to_string(properties.multiProcessorCount) + " multiprocessors, " +
-         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + std::to_string(driver / 1000) +
-         "." + std::to_string(driver % 1000 / 10);
+         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + dotted(driver);
 }
 
 }  // namespace
@@ -222,8 +294,10 @@ PYBIND11_MODULE(_ext, m) {
   m.def("set_memory_limit",
         [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
   m.def("describe", &describe);
+  m.def("versions", &versions);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
+  set_fused_builder(&build_fused);
   m.def("fault", [](int index) {
     enter(index, "fault");
     fault();
@@ -231,8 +305,13 @@ PYBIND11_MODULE(_ext, m) {
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
   py::class_<DeviceSequence>(m, "Sequence")
-      .def(py::init<int, const std::vector<std::pair<std::string, py::tuple>>&, const py::list&>())
+      .def(py::init<int, const Calls&, const py::list&>())
       .def("run", &DeviceSequence::run);
+  py::class_<DeviceRecording>(m, "Recording")
+      .def(py::init<int, const Calls&, const py::list&, std::vector<std::vector<size_t>>>())
+      .def("update", &DeviceRecording::update)
+      .def("run", &DeviceRecording::run)
+      .def_property_readonly("note", &DeviceRecording::note);
   py::class_<Event>(m, "Event")
       .def(py::init([](int index) { return new Event(enter(index, "record")); }))
       .def_property_readonly("done", &Event::done)

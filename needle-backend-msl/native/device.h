@@ -3,13 +3,13 @@
 #define NEEDLE_MSL_DEVICE_H
 
 #import <Metal/Metal.h>
+#include <needle_msl/ref.h>
 
 #include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "ref.h"
 #include "runtime.h"
 
 namespace needle {

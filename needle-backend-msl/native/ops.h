@@ -15,6 +15,8 @@ void cast(const View& dst, const View& src);
 void unary(Unary kind, const View& dst, const View& x);
 void binary(Binary kind, const View& dst, const View& a, const View& b);
 void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& scalar, bool swapped);
+void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, const Expression& expression,
+                 const std::vector<Scalar>& scalars);
 void where(const View& dst, const View& condition, const View& a, const View& b);
 bool has_unary(Unary kind, DType dtype);
 bool has_binary(Binary kind, DType dtype);
@@ -59,6 +61,13 @@ void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const Shaped
 void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pair stride, Pair padding);
 void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,
                  Pair size, Pair stride, Pair padding);
+
+void attention(const ShapedView& dst, const ShapedView& q, const ShapedView& k, const ShapedView& v, bool causal,
+               double scale);
+void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView& dv, const ShapedView& g,
+                    const ShapedView& q, const ShapedView& k, const ShapedView& v, const ShapedView& y, bool causal,
+                    double scale);
+void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool descending);
 
 void gather(const ShapedView& dst, const ShapedView& x, const View& index);
 void scatter_add(const ShapedView& dst, const View& index, const ShapedView& src);

@@ -2,6 +2,7 @@
 #import <Metal/Metal.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 
 #include "device.h"
@@ -9,6 +10,7 @@
 
 namespace needle {
 
+constexpr size_t kMostBuffers = 31;
 constexpr uint64_t kCommitAfter = 64;  // dispatches in a command buffer: the device begins while the host goes on
 
 Device& device() {
@@ -30,24 +32,32 @@ NSString* text(const std::string& s) { return [NSString stringWithUTF8String:s.c
 
 std::string reason(NSError* error) { return error ? error.localizedDescription.UTF8String : "Metal gave no reason"; }
 
-// A family's source, compiled at its first use. Metal's default is fast math, in which NaN is not NaN.
-id<MTLLibrary> library(const char* family) {
-  auto& made = device().libraries[family];
-  if (made) return made.get();
+std::string source_of(const char* family) {
   const auto source = std::find_if(std::begin(kSources), std::end(kSources),
                                    [&](const Source& s) { return std::string(s.family) == family; });
   if (source == std::end(kSources)) throw std::logic_error(std::string("msl: no kernels named ") + family);
+  return source->text;
+}
+
+// A family's source, or that of a kernel of its own, compiled at its first use. Metal's default is fast math, in which
+// NaN is not NaN.
+id<MTLLibrary> library(const char* family, const Written* written) {
+  auto& made = device().libraries[written != nullptr ? written->name : family];
+  if (made) return made.get();
   const Ref<MTLCompileOptions*> options([MTLCompileOptions new]);
   options.get().fastMathEnabled = NO;
   NSError* error = nil;
-  made = Ref<id<MTLLibrary>>([device().metal.get() newLibraryWithSource:text(source->text)
-                                                                options:options.get()
-                                                                  error:&error]);
-  if (!made) throw KernelFailure(family, "its Metal source does not compile: " + reason(error));
+  made = Ref<id<MTLLibrary>>([device().metal.get()
+      newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
+                   options:options.get()
+                     error:&error]);
+  if (!made)
+    throw KernelFailure(device().op,
+                        std::string("the Metal source of ") + family + " does not compile: " + reason(error));
   return made.get();
 }
 
-id<MTLComputePipelineState> pipeline(const char* family, const std::string& kernel,
+id<MTLComputePipelineState> pipeline(const char* family, const std::string& kernel, const Written* written,
                                      const std::vector<int32_t>& constants) {
   std::string key = kernel;
   for (int32_t value : constants) (key += ':') += std::to_string(value);
@@ -58,9 +68,9 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
     [values.get() setConstantValue:&constants[i] type:MTLDataTypeInt atIndex:i];
   }
   NSError* error = nil;
-  const Ref<id<MTLFunction>> function([library(family) newFunctionWithName:text(kernel)
-                                                            constantValues:values.get()
-                                                                     error:&error]);
+  const Ref<id<MTLFunction>> function([library(family, written) newFunctionWithName:text(kernel)
+                                                                     constantValues:values.get()
+                                                                              error:&error]);
   if (!function) throw KernelFailure(kernel, "no such kernel: " + reason(error));
   made = Ref<id<MTLComputePipelineState>>([device().metal.get() newComputePipelineStateWithFunction:function.get()
                                                                                               error:&error]);
@@ -108,9 +118,9 @@ void commit() {
   take_off();
 }
 
-void count_dispatch() {
+void count_dispatch(const char* op) {
   Device& d = device();
-  if (d.open.ops.empty() || d.open.ops.back() != d.op) d.open.ops.push_back(d.op);
+  if (d.open.ops.empty() || d.open.ops.back() != op) d.open.ops.push_back(op);
   ++d.counters.dispatches;
   if (++d.encoded >= kCommitAfter) commit();
 }
@@ -160,6 +170,18 @@ void synchronize() {
   }
 }
 
+void close_device() {
+  synchronize();
+  Device& d = device();
+  @autoreleasepool {
+    empty_cache();
+    d.pipelines.clear();
+    d.libraries.clear();
+    d.queue = {};
+    d.metal = {};
+  }
+}
+
 Launch& Launch::buffer(const View& view) {
   checked_size(view.size);
   return memory(static_cast<const char*>(view.data));
@@ -192,7 +214,10 @@ void Launch::groups(Size grid, Size group) {
 void Launch::dispatch(Size grid, Size group, bool exact) {
   Device& d = device();
   @autoreleasepool {
-    id<MTLComputePipelineState> state = pipeline(family_, kernel_, constants_);
+    id<MTLComputePipelineState> state = pipeline(family_, kernel_, written_, constants_);
+    if (arguments_.size() > kMostBuffers) {
+      throw KernelFailure(kernel_, "takes " + std::to_string(arguments_.size()) + " buffers, and Metal binds 31");
+    }
     const uint64_t limit = state.maxTotalThreadsPerThreadgroup, wanted = group.x * group.y * group.z;
     if (wanted > limit && exact) group = {limit};
     if (wanted > limit && !exact) {
@@ -217,7 +242,7 @@ void Launch::dispatch(Size grid, Size group, bool exact) {
     } else {
       [encoder dispatchThreadgroups:size_of(grid) threadsPerThreadgroup:size_of(group)];
     }
-    count_dispatch();
+    count_dispatch(std::strcmp(d.op, "sequence") == 0 ? family_ : d.op);  // many ops in one call: their families
   }
 }
 
@@ -234,7 +259,7 @@ void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now) {
     take_off();
     d.open.commands = Ref<id<MTLCommandBuffer>>::retain(now);
   }
-  count_dispatch();
+  count_dispatch(d.op);
 }
 
 int32_t checked_size(int64_t size) {

@@ -62,6 +62,20 @@ class Buffer(Protocol):
     def nbytes(self) -> int: ...
 
 
+class Recording(Protocol):
+    """Calls of a backend's methods that the device has taken down; see `Backend.recording`."""
+
+    @property
+    def note(self) -> str:
+        """One line for people: how the calls are repeated and, if not by one command, why."""
+
+    def update(self, call: int, args: tuple[Any, ...]) -> None:
+        """From the next run on, the call of that number has these arguments: the same views, other numbers."""
+
+    def run(self) -> None:
+        """Make all calls."""
+
+
 class View:
     """An array as kernels see it: a buffer, a layout in it, and an element type."""
 
@@ -242,6 +256,12 @@ class Backend(ABC):
         If strided, x and w have any strides: an image stored with channels first comes as a permuted view."""
         _missing("conv2d")
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """conv2d, and bias (O,) added to each of its channels."""
+        _missing("conv2d_bias")
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:
@@ -291,6 +311,10 @@ class Backend(ABC):
         """dst = (x - mean) / sqrt(var + eps) * weight + bias, per channel of x (..., C)."""
         _missing("batch_norm")
 
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        """batch_norm, and relu of its result."""
+        _missing("batch_norm_relu")
+
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,
         training: bool,
@@ -338,6 +362,15 @@ class Backend(ABC):
         """A function that makes all these calls of native methods, (name, arguments), one after another and without
         Python between them; or None. It may be called again and again. The buffers of the views in `moving` are read
         anew each time, those of all other views stay."""
+        return None
+
+    def recording(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View], after: Sequence[Sequence[int]]
+    ) -> Recording | None:
+        """As `sequence`, for a device that can take down work and repeat all of it by one command, such as a CUDA
+        graph; or None. `after[i]` are the earlier calls that call i must follow: others may run beside it. A run may
+        find buffers of `moving` views replaced, and then takes the work down anew: core sees to it that this is rare.
+        Numbers of a call change by `update`. The first run makes each call, so that nothing is left to be prepared."""
         return None
 
     def set_matmul_precision(self, precision: str) -> None:  # noqa: B027  (there may be nothing to set)

@@ -14,6 +14,7 @@ from needle.layout import Layout
 from needle.program.fusion import fuse_elementwise
 from needle.program.graph import Graph, Node, Operand, Role, Storage, map_operands, operands_in
 from needle.program.recompute import recompute
+from needle.program.unfolding import unfold
 from needle.program.updates import early_updates
 
 _LARGEST_CONSTANT = 1 << 20  # bytes of a folded result: more would be held for ever to save one pass
@@ -179,5 +180,6 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "dead_code": dead_code,
     "early_updates": early_updates,
     "recompute": recompute,
+    "unfold": unfold,
     "fuse_elementwise": fuse_elementwise,
 }

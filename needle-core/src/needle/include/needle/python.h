@@ -40,6 +40,10 @@ struct Owned {  // a reference that ends with the scope
   PyObject* object;
   explicit Owned(PyObject* reference) : object(reference) {}
   Owned(Owned&& other) noexcept : object(std::exchange(other.object, nullptr)) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(object, other.object);
+    return *this;
+  }
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
   ~Owned() { Py_XDECREF(object); }
