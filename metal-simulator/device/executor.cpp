@@ -232,6 +232,7 @@ extern "C" float __msl_rt_jitter(float x) {
   const uint32_t exponent = bits >> 23 & 255;
   if (exponent == 0 || exponent == 255 || (bits << 1) == 0x7F000000u) return x;  // 0, tiny, infinite, NaN, 1: exact
   const int off = static_cast<int>(bits * 2654435761u >> 16) % (2 * msl::jitter + 1) - msl::jitter;
+  if (((bits + static_cast<uint32_t>(off)) >> 23 & 255) == 255) return x;
   bits += static_cast<uint32_t>(off);
   memcpy(&x, &bits, sizeof x);
   return x;
