@@ -53,10 +53,10 @@ void product(const char* kernel, const View& dst, const View& left, const View& 
   launch.groups({(columns + 63) / 64, (rows + 63) / 64, static_cast<uint64_t>(p.groups)}, {128, 1, 1});
 }
 
-// A copy of w without gaps, for the time that a call takes.
+// An operand without gaps, a copy where it has some, for the time that a call takes.
 class Compact {
  public:
-  explicit Compact(const ShapedView& w) : view(w), nbytes_(static_cast<size_t>(w.size * item_size(w.dtype))) {
+  explicit Compact(const View& w) : view(w), nbytes_(static_cast<size_t>(w.size * item_size(w.dtype))) {
     if (w.contiguous) return;
     data_ = allocate(nbytes_);
     view.data = data_;
@@ -93,7 +93,8 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
 
 void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
                  Pair padding, Pair dilation, int64_t groups) {
-  convolve(dst, x, w, &bias, stride, padding, dilation, groups);
+  const Compact biases(bias);
+  convolve(dst, x, w, &biases.view, stride, padding, dilation, groups);
 }
 
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
