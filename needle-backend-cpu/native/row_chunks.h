@@ -1,0 +1,15 @@
+// How rows are cut when they are reduced: results depend on the cuts, so that all who reduce rows cut them alike.
+#ifndef NEEDLE_CPU_ROW_CHUNKS_H
+#define NEEDLE_CPU_ROW_CHUNKS_H
+
+#include <cstdint>
+
+namespace needle {
+
+constexpr int64_t kReduceGrain = 32768;  // elements that are worth another thread
+constexpr int64_t kRowChunk = 65536;     // elements of a row that one task takes, of rows twice as long and longer
+constexpr int64_t kRowsTogether = 64;    // short rows are folded in groups, which begin at multiples of this
+
+}  // namespace needle
+
+#endif  // NEEDLE_CPU_ROW_CHUNKS_H
