@@ -12,7 +12,8 @@ from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
 _STRIDED = (
-    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce", "argmax", "cumsum", "matmul",
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
+    "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
