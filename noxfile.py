@@ -13,6 +13,7 @@ Needs Python 3.11 or later and a C++17 compiler; all else is installed into envi
 """
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -194,23 +195,33 @@ def opencl(session: nox.Session) -> None:
 def metal(session: nox.Session) -> None:
     """The Metal backends on the simulator, for Linux on x86-64; `-- ARGUMENTS` go to msl's conformance suite alone.
 
-    The suite's kernels run with every access checked, in two layouts and an order of threads that is not the usual
-    one; then everything runs unchecked, in the types that programs use most.
+    The suite's kernels run with every access checked, memory full of garbage and threads in an order that is not the
+    usual one, in four layouts; then everything else runs unchecked, in the types that programs use most. `-- --all`
+    leaves nothing out.
     """
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        session.skip("the Metal simulator is for Linux on x86-64")
     if shutil.which("clang++-19") is None or not Path("/usr/include/GNUstep").is_dir():
+        if shutil.which("apt-get") is None:
+            session.skip(f"the Metal simulator takes Debian's {' '.join(SIMULATOR_NEEDS)}")
+        session.run("apt-get", "update", "--quiet", external=True)
         session.run("apt-get", "install", "--yes", "--quiet", *SIMULATOR_NEEDS, external=True)
-    session.install("./needle-core", "./needle-nn", "./conformance-tests", "cmake")  # which the simulator's tests use
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests")
+    session.install("cmake")  # which the simulator's tests use
     simulated = {"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())}
     session.install("./needle-backend-msl", env=simulated)
     session.install("./needle-backend-mps", env=simulated)
-    if session.posargs:
+    everything = session.posargs == ["--all"]
+    if session.posargs and not everything:
         conform(session, "--device=msl", *session.posargs)
         return
     session.run("pytest", "metal-simulator/tests", env=ONE_THREAD)
     session.run("pytest", "needle-backend-msl/tests", env=ONE_THREAD)
     with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1"}
-    conform(session, "--device=msl", "--stage=kernels", "-k", "compact or permuted", **with_checks)
-    conform(session, "--device=msl", "-k", "not kernels and (float32 or int32)", METALSIM_NOCHECK="1")
+    checked = "kernels" if everything else "compact or permuted or tails or sizes"
+    conform(session, "--device=msl", "--stage=kernels", "-k", checked, **with_checks)
+    unchecked = "not kernels" if everything else "not kernels and (float32 or int32 or bfloat16)"
+    conform(session, "--device=msl", "-k", unchecked, METALSIM_NOCHECK="1")
     session.run("pytest", "needle-backend-mps/tests", env=ONE_THREAD)
     conform(session, "--device=mps", "--stage=kernels", "-k", f"({BY_MPS}) and not bfloat16", **with_checks)
     conform(session, "--device=mps", "-k", f"not kernels and float32 and ({BY_MPS})", METALSIM_NOCHECK="1")
@@ -238,7 +249,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     contrib = "./contrib/needle-backend-opencl"
-    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", "./needle-backend-msl", contrib)
+    session.install(*CHECKERS)
     for package in (*PACKAGES, *ELSEWHERE, contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("mypy", "--strict", "needle-tvm/src")  # TVM has no types, so it need not be there

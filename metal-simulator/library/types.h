@@ -40,6 +40,7 @@ MSL_VT(float);
 #define FLT_EPSILON 0x1p-23f
 #define HALF_MAX ((half)65504.0f)
 #define M_PI_F 3.14159265358979323846f
+#define M_PI_2_F 1.57079632679489661923f
 #define M_E_F 2.71828182845904523536f
 #define M_LN2_F 0.693147180559945309417f
 #define M_LOG2E_F 1.44269504088896340736f
@@ -60,6 +61,7 @@ MSL_VT(float);
 #endif
 #define MSL_OBJ_AS(X) X(__attribute__((address_space(1)))) X(__attribute__((address_space(3))))
 #define MSL_SHARED static __attribute__((loader_uninitialized)) threadgroup
+#define MSL_FUNCTION_CONSTANT __attribute__((address_space(1)))  // a variable: the host sets it before a launch
 #else
 #define device
 #define constant const
@@ -73,6 +75,7 @@ MSL_VT(float);
 extern "C" {  // the executor
 void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
 void __msl_rt_barrier(unsigned flags, unsigned line);
+float __msl_rt_jitter(float x);
 void __msl_rt_simd_barrier(unsigned flags, unsigned line);
 // all live lanes of the simdgroup meet here; returns the mask of active lanes, slots: 32 x 64 bytes
 unsigned __msl_rt_simd(const void* v, unsigned size, unsigned line, const unsigned char** slots);

@@ -1,3 +1,4 @@
+// Each operator is one node of an MPSGraph.
 #include "formula.h"
 
 namespace needle {

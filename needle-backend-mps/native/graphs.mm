@@ -1,3 +1,4 @@
+// Compilation of formulas, the cache of executables, and the memory of their operands.
 #include "graphs.h"
 
 #include <cstdio>

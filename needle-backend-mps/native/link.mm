@@ -1,3 +1,4 @@
+// needle-backend-msl's device, memory and command buffers, through the bridge.
 #include "link.h"
 
 #include <stdexcept>
@@ -23,18 +24,16 @@ MPSDataType mps_type(DType dtype) {
 Encoding::Encoding(std::vector<View> used)
     : used_(std::move(used)),
       open_((id<MTLCommandBuffer>)checked(bridge().commands())),
-      wrapped_([MPSCommandBuffer commandBufferWithCommandBuffer:open_]) {}
+      wrapped_([MPSCommandBuffer commandBufferWithCommandBuffer:open_]) {
+  for (const View& view : used_) place_of(view);  // a copy may have filled the command buffer in which they were found
+}
 
 // MPSGraph may commit the command buffer on its way and go on with another one.
 void Encoding::done() {
   id<MTLCommandBuffer> now = wrapped_.rootCommandBuffer;
-  const bool continued = now != open_;
-  if (continued) {
-    checked(bridge().encoded(open_, now));
-    for (const View& view : used_) place_of(view);  // used by the second one as well
-  } else {
-    checked(bridge().encoded(open_, open_));
-  }
+  checked(bridge().encoded(open_, now));
+  if (now == open_) return;
+  for (const View& view : used_) place_of(view);  // used by the second one as well
 }
 
 Scratch::Scratch(size_t nbytes) : data_(checked(bridge().allocate(nbytes))), nbytes_(nbytes) {}

@@ -57,6 +57,16 @@ struct Parts {  // the parameters of one dispatch: their sizes, and the first th
   int32_t n[MOST_PARTS], first[MOST_PARTS];
 };
 
+struct Attention {  // t queries and s keys of d elements, values of e
+  int32_t t, s, d, e;
+  int32_t causal;
+  float scale;
+};
+
+struct Sort {  // rows of n; runs that are in order already
+  int32_t n, descending, run;
+};
+
 struct Sgd {
   int32_t has_velocity, nesterov;
   float lr, momentum, dampening, weight_decay;

@@ -53,6 +53,9 @@ const Kernel kernels_by_name[] = {
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
     kernel<&pool2d>("pool2d"),
     kernel<&pool2d_grad>("pool2d_grad"),
+    kernel<&attention>("attention"),
+    kernel<&attention_grad>("attention_grad"),
+    kernel<&argsort>("argsort"),
     kernel<&gather>("gather"),
     kernel<&scatter_add>("scatter_add"),
     kernel<&sgd_step>("sgd_step"),
@@ -171,6 +174,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
+  m.def("close_device", [] { guarded([] { close_device(); }); });
   m.def("counters", &counts);
   m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }

@@ -62,6 +62,13 @@ void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pa
 void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,
                  Pair size, Pair stride, Pair padding);
 
+void attention(const ShapedView& dst, const ShapedView& q, const ShapedView& k, const ShapedView& v, bool causal,
+               double scale);
+void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView& dv, const ShapedView& g,
+                    const ShapedView& q, const ShapedView& k, const ShapedView& v, const ShapedView& y, bool causal,
+                    double scale);
+void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool descending);
+
 void gather(const ShapedView& dst, const ShapedView& x, const View& index);
 void scatter_add(const ShapedView& dst, const View& index, const ShapedView& src);
 

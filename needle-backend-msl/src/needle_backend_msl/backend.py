@@ -17,6 +17,7 @@ _FLOATS_ONLY = frozenset(
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
         "batch_norm_grad", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+        "attention", "attention_grad",
     }
 )  # fmt: skip
 
@@ -64,6 +65,9 @@ class MslBackend(Backend):
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     pool2d = staticmethod(_ext.pool2d)
     pool2d_grad = staticmethod(_ext.pool2d_grad)
+    attention = staticmethod(_ext.attention)
+    attention_grad = staticmethod(_ext.attention_grad)
+    argsort = staticmethod(_ext.argsort)
     gather = staticmethod(_ext.gather)
     scatter_add = staticmethod(_ext.scatter_add)
     random = staticmethod(_ext.random)
