@@ -392,3 +392,10 @@ def yielding(x: ndl.Tensor) -> Any:
 def test_errors(call: Callable[[], Any], told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         call()
+
+
+def test_empty_arrays_that_no_kernel_writes() -> None:
+    compiled = ndl.compile(lambda x: (x + ndl.rand(0, 4), ndl.rand(0)))
+    for _ in range(3):
+        found = compiled(ndl.zeros(0, 4))
+        assert [y.shape for y in found] == [(0, 4), (0,)]
