@@ -45,7 +45,8 @@ course_autograd course_ops.elementwise course_ops.movement course_ops.products c
 course_ops.tuples
 course_ops course_tensor
 face
-functions init lending program.replay
+functions init lending program.rebinding
+program.replay
 compiled
 arrangement course_names einstein neural testing ops
 nn optim data
