@@ -264,6 +264,12 @@ class Backend(ABC):
         If strided, x and w have any strides: an image stored with channels first comes as a permuted view."""
         _missing("conv2d")
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """conv2d, and bias (O,) added to each of its channels."""
+        _missing("conv2d_bias")
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:
@@ -312,6 +318,10 @@ class Backend(ABC):
     def batch_norm(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
         """dst = (x - mean) / sqrt(var + eps) * weight + bias, per channel of x (..., C)."""
         _missing("batch_norm")
+
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        """batch_norm, and relu of its result."""
+        _missing("batch_norm_relu")
 
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,

@@ -8,9 +8,9 @@ from functools import lru_cache
 from numbers import Integral
 from typing import Any, Self, TypeAlias
 
-from needle import dispatch
+from needle import dispatch, tracing
 from needle.errors import ShapeError
-from needle.kinds import Pool
+from needle.kinds import Binary, Pool
 from needle.layout import Layout
 from needle.shape import Shape
 from needle.views import Views
@@ -54,6 +54,14 @@ class Convolutions(Views):
         """(N, H, W, C) * (KH, KW, C / groups, O) -> (N, OH, OW, O): a correlation, as everywhere in this field."""
         out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)
         dispatch.run(self.device, "conv2d", out, self, kernel, *window.args)
+        return out
+
+    def conv2d_bias(self, kernel: Self, bias: Self, window: Window) -> Self:
+        """conv2d and a bias (O,). A capture gets the two steps, for the second is fused with what follows it."""
+        if tracing.active is not None or not dispatch.offers(self.device, "conv2d_bias"):
+            return self.conv2d(kernel, window)._binary(Binary.ADD, bias)
+        out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)
+        dispatch.run(self.device, "conv2d_bias", out, self, kernel, bias, *window.args)
         return out
 
     def conv2d_grad_input(self, kernel: Self, shape: Shape, window: Window) -> Self:
