@@ -155,12 +155,11 @@ class NumpyBackend(LayerReference, Backend):
     dtypes = frozenset(DTYPES)
     strided = frozenset(
         {"copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
-         "matmul", "linear", "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
-         "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
-         "argsort", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
-         "batch_norm_grad",
-         "attention", "attention_grad"}
+         "matmul", "linear", "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad",
+         "log_softmax_grad", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step", "argsort", "conv2d",
+         "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad", "layer_norm",
+         "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
+         "batch_norm_grad", "attention", "attention_grad"}
     )  # fmt: skip
     in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
