@@ -70,6 +70,8 @@ BROKEN = [
            parts={"probe": "(_ for _ in ()).throw(OSError('libdevice.so: not found'))"}),
     Broken("probe-exits", "IMPORT_FAILED", "SystemExit: bye", parts={"probe": "exec(\"raise SystemExit('bye')\")"}),
     Broken("probe-type", "IMPORT_FAILED", "BackendError: needle_probe gave int, not a Probe", parts={"probe": "3"}),
+    Broken("probe-reason", "IMPORT_FAILED", "BackendError: needle_probe gave the reason 3, not a text",
+           parts={"probe": "Probe((), 3)"}),
     Broken("other-name", "IMPORT_FAILED", "BackendError: its entry point says 'broken', its info says 'other'",
            parts={"info": "BackendInfo('other')"}),
     Broken("next-major", "INCOMPATIBLE",
@@ -116,6 +118,42 @@ def test_an_entry_point_to_a_missing_module(site: Site, device_plugin: Plugin) -
     site.install("needle-backend-broken", {}, "[needle.backends]\nbroken = not_there._plugin\n")
     site.backend("theirs", device_plugin("theirs"))
     check(examine(site), "IMPORT_FAILED", "ModuleNotFoundError: No module named 'not_there'")
+
+
+OBJECTS = {
+    "unhashable": ("__hash__ = None", "READY", ""),
+    "equal-to-nothing": ("def __eq__(self, other): raise OSError('no')", "READY", ""),
+    "without-truth": ("def __bool__(self): raise OSError('no')", "READY", ""),
+    "without-attributes": ("def __getattribute__(self, name): raise OSError('no ' + name)", "IMPORT_FAILED",
+                           "OSError: no "),
+    "an-unspeakable-error": ("def __dir__(self): raise type('Mute', (OSError,), {'__str__': lambda self: 1 / 0})()",
+                             "IMPORT_FAILED", "Mute: (its text raises ZeroDivisionError)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OBJECTS)
+def test_an_entry_point_to_an_object(site: Site, device_plugin: Plugin, case: str) -> None:
+    """It need not be a module; whatever it is, the plug-ins beside it go on working."""
+    body, state, reason = OBJECTS[case]
+    module = f"""{device_plugin("broken")}
+class Hooks:
+    {body}
+    needle_backend_info = staticmethod(needle_backend_info)
+    needle_probe = staticmethod(needle_probe)
+    needle_create_backend = staticmethod(needle_create_backend)
+
+plugin = Hooks()
+"""
+    entry = "[needle.backends]\nbroken = backend_of_broken:plugin\n"
+    site.install("needle-backend-broken", {"backend_of_broken.py": module}, entry)
+    site.backend("theirs", device_plugin("theirs"))
+    if state == "READY":
+        site.run("import needle; assert needle.ones(3, device=needle.broken()).sum().item() == 3; needle.theirs()")
+        return
+    found = examine(site)
+    said = {plugin["name"]: plugin["reason"] for plugin in found["doctor"]["plugins"]}["broken"]
+    assert said.startswith(reason)  # which attribute is read first is pluggy's business
+    check(found, state, said)
 
 
 def test_two_distributions_with_one_name(site: Site, device_plugin: Plugin) -> None:
