@@ -1,5 +1,6 @@
 """The command: what it writes, and its exit status. Everything runs in this process (`--jobs 0`)."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_score(device: str, arguments: list[str], status: int, text: str) -> Non
     done = score(device, *arguments)
     assert done.exit_code == status, done.output
     assert text in done.output
+
+
+@pytest.mark.parametrize("arguments", [["score"], ["score", "--jobs", "0"], ["fuzz"]], ids=" ".join)
+@pytest.mark.parametrize(("device", "text"), [
+    ("cuda9", r"no device 'cuda9'; installed: .*\bnumpy\b.*; pip install needle-backend-cuda9"),
+    ("numpy:1", r"no device 'numpy:1'; numpy has only 0"),
+    ("a b", r"device: cannot read 'a b'; write a name and perhaps an index, as in 'cuda:1'"),
+])  # fmt: skip
+def test_a_device_that_is_not_there(device: str, text: str, arguments: list[str]) -> None:
+    """One line, and the status of wrong usage."""
+    done = run(*arguments, device)
+    assert done.exit_code == 2
+    assert re.fullmatch(f"Error: {text}\n", done.output), done.output
 
 
 def test_reports_and_comparison(tmp_path: Path) -> None:

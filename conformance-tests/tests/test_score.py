@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import right
 from conftest import Here
 
 import needle as ndl
+from needle.errors import DeviceError
 from needle_conformance.score.attempt import attempt
 from needle_conformance.score.card import Card, native_share, percent
 from needle_conformance.score.pool import Task
@@ -120,6 +122,7 @@ def test_a_crash_is_a_row() -> None:
     crashed = [row for row in card.rows if row.status is Status.CRASH]
     assert {row.op for row in crashed} == {"reciprocal"}
     assert all("SIGSEGV" in row.reason and "in unary" in row.message for row in crashed)
+    assert not any("Extension modules" in row.message for row in crashed)
     assert all("# the row alone: the process died of SIGSEGV\n# kernel reciprocal" in row.script for row in crashed)
     blocked = [row for row in card.rows if row.status is Status.BLOCKED]
     assert {row.reason for row in blocked} <= {"3 rows of reciprocal killed their process"}
@@ -141,14 +144,49 @@ def test_a_hang_is_a_row() -> None:
     assert (row.status, row.reason) == (Status.TIMEOUT, "no answer for 2 s; its process was ended")
 
 
-@pytest.mark.parametrize(("device", "text"), [
-    ("unopenable", "RuntimeError: no such library"), ("cuda9", "no device 'cuda9'"),
-])  # fmt: skip
-def test_a_device_that_does_not_open(device: str, text: str) -> None:
-    [row] = score(Task(device), 1).rows
+@pytest.mark.parametrize(("jobs", "how"), [(1, "the process ended with status 1: needle.errors.BackendError"), (0, "")])
+def test_a_device_that_does_not_open(jobs: int, how: str) -> None:
+    [row] = score(Task("unopenable"), jobs).rows
     assert row.status is Status.CRASH
-    assert row.reason.startswith(f"{device} does not open: the process ended with status 1: ")
-    assert text in row.reason
+    assert row.reason.startswith(f"unopenable does not open: {how}")
+    assert "RuntimeError: no such library" in row.reason
+    assert "right.py" in row.message
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize(("device", "text"), [
+    ("cuda9", "no device 'cuda9'; ready: "), ("numpy:1", "no device 'numpy:1'; numpy has only 0"),
+])  # fmt: skip
+def test_a_device_that_is_not_there(device: str, text: str, jobs: int) -> None:
+    with pytest.raises(DeviceError, match=text):
+        score(Task(device), jobs)
+
+
+def test_slips_of_the_pen(here: Here) -> None:
+    """Methods that are like a missing one of the protocol; none of a device that has no such."""
+    found = here("misspelt", "exp", stages=("kernels",)).hints
+    assert found == [
+        f"Misspelt.{name} is no function of the protocol and is never called; did you mean {likely}?"
+        for name, likely in (("log_softmax_", "log_softmax"), ("matmull", "matmul"))
+    ]
+    for device in ("numpy", "required", "memory"):
+        assert here(device, "exp", stages=("kernels",)).hints == []
+
+
+def test_an_exception_tells_its_line(here: Here) -> None:
+    """The last one of the backend's own, not of the library that it called."""
+    card = here("raising", "kernels/kernel/exp[float32-compact]")
+    [row] = card.failures()
+    text = Path(right.__file__).read_text()
+    line = 1 + text[: text.index("return read(x).resh")].count("\n")
+    assert row.reason == (
+        f"ValueError: cannot reshape array of size 60 into shape (7,11), at right.py:{line}, in _refused"
+    )
+    assert row.message.endswith(
+        f"\nat right.py:{line}, in _refused: return read(x).reshape(-1, 7, 11)  # the line that a report must show"
+    )
+    [row] = here("sine", "kernels/kernel/exp[float32-compact]").failures()
+    assert "right.py" not in row.message, "a wrong number has no line"
 
 
 def test_printing_does_no_harm() -> None:

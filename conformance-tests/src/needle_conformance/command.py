@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+from needle.device import parse_device
+from needle.errors import DeviceError
+from needle.registry import registry
 from needle_conformance import template
 from needle_conformance.fuzz.parent import fuzz as run_fuzz
 from needle_conformance.plugin import STAGES
@@ -32,6 +35,24 @@ examples:
 exit status: 0 if all that was asked for ran and is right, 1 if not, 2 for wrong usage."""
 
 
+class RefusedError(click.ClickException):
+    """Wrong usage, told in one line."""
+
+    exit_code = 2
+
+
+def _installed(context: click.Context, parameter: click.Parameter, device: str) -> str:
+    """Refuse a device of which nothing is installed. Plug-ins are loaded in other processes, where they may crash."""
+    try:
+        name = parse_device(device).backend
+    except DeviceError as error:
+        raise RefusedError(str(error)) from error
+    if name not in registry.names():
+        there = ", ".join(registry.names())
+        raise RefusedError(f"no device '{name}'; installed: {there}; pip install needle-backend-{name}")
+    return device
+
+
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="needle-conformance")
 def main() -> None:
@@ -51,14 +72,14 @@ def new(name: str, folder: Path | None) -> None:
     if problem is None and target.exists():
         problem = f"{target} exists"
     if problem is not None:
-        raise click.BadParameter(problem)
+        raise RefusedError(problem)
     for path in template.write_package(name, target):
         click.echo(path)
     click.echo(f"\nnow: pip install -e '{target}[test]' && needle-conform score {name} --quick")
 
 
 @main.command()
-@click.argument("device", metavar="NAME[:INDEX]")
+@click.argument("device", metavar="NAME[:INDEX]", callback=_installed)
 @click.option("--only", multiple=True, metavar="OP|PATTERN", help="rows of this op, or whose id matches; repeatable")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="rows of this stage; repeatable")
 @click.option("--quick", is_flag=True, help="few dtypes and layouts of each op")
@@ -99,8 +120,11 @@ def score(
     """
     old = _read(old_file)
     task = Task(device, only, stages, quick, _MEASURE[quick], seconds=timeout)
-    with Watch(device) as watch:
-        card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
+    try:
+        with Watch(device) as watch:
+            card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
+    except DeviceError as error:
+        raise RefusedError(str(error)) from error
     for file, text in ((json_file, Card.as_json), (markdown_file, markdown.page), (html_file, html.page),
                        (badge_file, badge.svg)):  # fmt: skip
         if file is not None:
@@ -115,7 +139,7 @@ def score(
 
 
 @main.command()
-@click.argument("device", metavar="NAME[:INDEX]")
+@click.argument("device", metavar="NAME[:INDEX]", callback=_installed)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="where to begin; the same programs for the same seed"
@@ -127,7 +151,10 @@ def fuzz(device: str, minutes: float, seed: int, compiled: bool) -> None:
     The first that is wrong is made smaller, and printed as a script.
     """
     out = console()
-    found = run_fuzz(device, minutes, seed, compiled)
+    try:
+        found = run_fuzz(device, minutes, seed, compiled)
+    except DeviceError as error:
+        raise RefusedError(str(error)) from error
     if found.failure:
         out.print(f"[bold red]FAIL[/] {device}, after {found.count:,} programs, at seed {found.seed}:")
         out.print(found.failure, markup=False)
@@ -142,7 +169,7 @@ def _read(file: Path | None) -> Card | None:
     try:
         return Card.read(file) if file else None
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--compare") from error
+        raise RefusedError(f"--compare: {error}") from error
 
 
 def _compared(old: Card, card: Card) -> bool:

@@ -30,6 +30,8 @@ class Card:
     options: dict[str, Any] = field(default_factory=dict)  # what was left out, and how rows were run
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    dtypes: list[str] = field(default_factory=list)  # that the device has
+    hints: list[str] = field(default_factory=list)  # at methods that may be slips of the pen
 
     @property
     def kernels(self) -> list[Outcome]:
@@ -46,6 +48,12 @@ class Card:
         """The rows of the six kernels that make a device of its own."""
         names = required_names()
         return [row for row in self.kernels if row.op in names]
+
+    @property
+    def untried(self) -> list[str]:
+        """The device's dtypes in which nothing was asked for."""
+        tried = {row.dtype for row in (*self.kernels, *self.functions)}
+        return [dtype for dtype in self.dtypes if tried and dtype not in tried]
 
     @property
     def wrong(self) -> list[Outcome]:
@@ -80,7 +88,8 @@ class Card:
         summary = {"required": native_share(self.required), "primitives": native_share(self.kernels),
                    "functions": native_share(self.functions), "passed": self.passed}  # fmt: skip
         head = {"format": FORMAT, "device": self.device, "description": self.description, "summary": summary,
-                "options": self.options, "seconds": round(self.seconds, 1), "versions": self.versions}  # fmt: skip
+                "options": self.options, "seconds": round(self.seconds, 1), "versions": self.versions,
+                "dtypes": self.dtypes, "hints": self.hints}  # fmt: skip
         rows = ",\n  ".join(json.dumps(row.as_dict()) for row in self.rows)
         return json.dumps(head, indent=1)[:-2] + f',\n "rows": [\n  {rows}\n ]\n}}\n'
 
@@ -95,7 +104,7 @@ class Card:
                 )
             rows = [Outcome.from_dict(row) for row in found["rows"]]
             return cls(found["device"], found["description"], rows, found["options"], found["seconds"],
-                       found["versions"])  # fmt: skip
+                       found["versions"], found.get("dtypes", []), found.get("hints", []))  # fmt: skip
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path}: no score of needle-conform ({type(error).__name__}: {error})") from error
 

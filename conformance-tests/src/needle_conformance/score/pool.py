@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from needle_conformance.score.replay import Replay, ended
+from needle.errors import DeviceError
+from needle_conformance.ending import ended, last_words
+from needle_conformance.score.about import About
+from needle_conformance.score.replay import Replay
 from needle_conformance.score.status import Outcome, Status
 
 _CHUNK = 64  # rows at a time: few, so that workers end together
@@ -102,8 +105,7 @@ class Worker:
             self.process.kill()
             code = self.process.wait()
         os.close(self.reader)
-        self.errors.seek(0)
-        last = self.errors.read()[-4000:].decode(errors="replace").strip()
+        last = last_words(self.errors)
         self.errors.close()
         return f"{ended(None if was_alive else code, self.task.seconds)}\n{last}".strip()
 
@@ -117,7 +119,7 @@ class Pool:
     tell: Callable[[Outcome], None]
     workers: list[Worker] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)  # by op
-    description: str = ""
+    about: About = field(default_factory=About)
 
     def rows(self) -> list[Outcome]:
         """The rows of the device, as its first worker lists them."""
@@ -125,8 +127,10 @@ class Pool:
         self.workers.append(worker)
         while True:
             for message in self._listen(worker):
-                if "ready" in message:
-                    self.description = message["description"]
+                if "no_device" in message:
+                    raise DeviceError(message["no_device"])
+                if "about" in message:
+                    self.about = About(**message["about"])
                 if "rows" in message:
                     worker.ready = True
                     return [Outcome.from_dict(row) for row in message["rows"]]
