@@ -1,7 +1,11 @@
 """What the score says: each status, reasons, blocking, and that what did not run never passes."""
 
 import json
+import re
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import right
@@ -11,7 +15,7 @@ import needle as ndl
 from needle.errors import DeviceError
 from needle_conformance.score.attempt import attempt
 from needle_conformance.score.card import Card, native_share, percent
-from needle_conformance.score.pool import Task
+from needle_conformance.score.pool import Pool, Task
 from needle_conformance.score.rows import rows
 from needle_conformance.score.runner import score
 from needle_conformance.score.status import Outcome, Status
@@ -130,6 +134,22 @@ def test_a_crash_is_a_row() -> None:
     assert statuses(card, "exp") == {Status.NATIVE}
 
 
+def test_what_is_interrupted_ends_at_once() -> None:
+    """Ctrl-C closes the pool while a worker is in the middle of a row."""
+    pool = Pool(Task("hanging", ("kernels/kernel/trunc[float32-compact]",)), 1, lambda outcome: None)
+    [row] = pool.rows()
+    [worker] = pool.workers
+    worker.give([row.id])
+    said: list[dict[str, Any]] = []
+    while {"start": row.id} not in said:
+        said += worker.messages() or ()
+        time.sleep(0.01)
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 2
+    assert worker.process.returncode == -signal.SIGKILL
+
+
 def test_an_exit_is_a_row() -> None:
     card = score(Task("exiting", ("kernels/kernel/atan2[float32-compact]", "kernels/kernel/add[float32-compact]")), 1)
     assert {row.op: row.status for row in card.rows} == {"add": Status.NATIVE, "atan2": Status.CRASH}
@@ -202,6 +222,29 @@ def test_json(tmp_path: Path, here: Here) -> None:
     summary = json.loads(card.as_json())["summary"]
     assert summary["passed"] is False
     assert 0 < summary["primitives"] < 1
-    (tmp_path / "card.json").write_text('{"format": 1}')
-    with pytest.raises(ValueError, match=r"card.json: no score of needle-conform \(KeyError: 'rows'\)"):
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    (b"", "JSONDecodeError"), (b"\xff\xfe", "UnicodeDecodeError"), (b"[1, 2]", "TypeError"),
+    (b"[" * 10**5, "RecursionError"),
+    (b'{"format": 1}', "KeyError: 'rows'"), (b'{"name": "needle"}', "KeyError: 'format'"),
+    (b'{"format": 1, "rows": 3}', "TypeError"), (b'{"format": 1, "rows": "abc"}', "TypeError"),
+    (b'{"format": 1, "rows": [{"id": "a", "stage": "ops", "status": "GOOD"}]}',
+     "ValueError: 'GOOD' is not a valid Status"),
+    (b'{"format": 1, "rows": [{"id": 3, "stage": "ops", "status": "PASS"}]}', "TypeError: id is 3"),
+    (b'{"format": 1, "rows": [{"id": "a", "stage": "ops", "status": "PASS", "seconds": "1"}]}',
+     "TypeError: seconds is '1'"),
+    (b'{"format": 1, "rows": [], "device": "a", "description": "", "options": [], "seconds": 1, "versions": {}}',
+     "TypeError: options is []"),
+])  # fmt: skip
+def test_what_is_no_card(content: bytes, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "card.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(f"card.json: no score of needle-conform ({why}")):
+        Card.read(file)
+
+
+def test_a_card_of_another_format(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text('{"format": 7, "rows": []}')
+    with pytest.raises(ValueError, match=r"card\.json: a score of format 7, this is needle-conformance for 1"):
         Card.read(tmp_path / "card.json")

@@ -12,6 +12,7 @@ import numpy as np
 
 import needle
 import needle_conformance
+from needle.plugin import one_line
 from needle_conformance.kernels import BY_NAME
 from needle_conformance.plugin import STAGES
 from needle_conformance.score.status import RIGHT, TOLERATED, Outcome, Status
@@ -97,16 +98,25 @@ class Card:
     def read(cls, path: Path) -> "Card":
         """A card that was written as JSON; ValueError where it is none."""
         try:
-            found = json.loads(path.read_text())
-            if found["format"] != FORMAT:
-                raise ValueError(
-                    f"{path}: a score of format {found['format']}, this is needle-conformance for {FORMAT}"
-                )
-            rows = [Outcome.from_dict(row) for row in found["rows"]]
-            return cls(found["device"], found["description"], rows, found["options"], found["seconds"],
-                       found["versions"], found.get("dtypes", []), found.get("hints", []))  # fmt: skip
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: no score of needle-conform ({type(error).__name__}: {error})") from error
+            found = json.loads(path.read_text(encoding="utf-8"))
+            known = found["format"]
+            if known == FORMAT:
+                return cls._of(found)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: no score of needle-conform ({one_line(error)})") from error
+        raise ValueError(f"{path}: a score of format {known!r}, this is needle-conformance for {FORMAT}")
+
+    @classmethod
+    def _of(cls, found: dict[str, Any]) -> "Card":
+        rows = [Outcome.from_dict(row) for row in found["rows"]]
+        card = cls(found["device"], found["description"], rows, found["options"], found["seconds"], found["versions"],
+                   found.get("dtypes", []), found.get("hints", []))  # fmt: skip
+        wanted = {"device": str, "description": str, "options": dict, "seconds": int | float, "versions": dict,
+                  "dtypes": list, "hints": list}  # fmt: skip
+        for name, kind in wanted.items():
+            if not isinstance(getattr(card, name), kind):
+                raise TypeError(f"{name} is {getattr(card, name)!r}")
+        return card
 
 
 def primitive_of(op: str) -> str:

@@ -90,11 +90,11 @@ class Worker:
     def late(self) -> bool:
         return time.monotonic() - self.began > self.task.seconds
 
-    def end(self) -> str:
-        """Stop it, and tell how it ended, with the last that it wrote to its standard error."""
+    def end(self, at_once: bool = False) -> str:
+        """Stop it, by force if it is late or nobody waits; tell how it ended, with the last that it wrote."""
         was_alive = self.process.poll() is None and self.late
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if was_alive:
+            if was_alive or at_once:
                 os.killpg(self.process.pid, signal.SIGKILL)
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -221,6 +221,7 @@ class Pool:
             queue.insert(0, worker.waiting)
 
     def close(self) -> None:
+        """Stop all workers; one that still has rows was interrupted, and nobody waits for them."""
         for worker in self.workers:
-            worker.end()
+            worker.end(at_once=bool(worker.waiting))
         self.workers.clear()
