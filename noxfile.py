@@ -25,10 +25,9 @@ nox.options.error_on_missing_interpreters = False
 
 PACKAGES = ("needle-core", "needle-nn", "needle-backend-cpu", "conformance-tests")  # each after those it depends on
 EVERYTHING = ("./needle-core", "./needle-nn[train]", "./needle-backend-cpu", "./conformance-tests")
-ELSEWHERE = (
-    "needle-backend-cuda",
-    "needle-backend-msl",
-)  # its device is not on every machine: tests are in a session of its own
+# Their devices are not on every machine: tests are in sessions of their own.
+METAL = ("needle-backend-msl", "needle-backend-mps")
+ELSEWHERE = ("needle-backend-cuda", *METAL)
 PYTHONS = ("3.11", "3.12", "3.13")
 LINTERS = ("ruff==0.17.6", "clang-format==23.1.5")  # as in .pre-commit-config.yaml
 CHECKERS = ("mypy==2.4.1", "pyright[nodejs]==1.1.414")
@@ -201,15 +200,17 @@ FOUR_TYPES_OF_KERNELS = "not (test_kernels and ([uint8 or [int8 or [int64 or [bf
 
 @nox.session(default=False)
 def metal(session: nox.Session) -> None:
-    """The Metal backend on the simulator, for Linux on x86-64; `-- ARGUMENTS` go to its conformance suite alone.
+    """The Metal backends on the simulator, for Linux on x86-64; `-- ARGUMENTS` go to msl's conformance suite alone.
 
     The suite's kernels run with every access checked, in two layouts and an order of threads that is not the usual
     one; then everything runs unchecked, in the types that programs use most.
     """
     if shutil.which("clang++-19") is None or not Path("/usr/include/GNUstep").is_dir():
         session.run("apt-get", "install", "--yes", "--quiet", *SIMULATOR_NEEDS, external=True)
-    session.install("./needle-core", "./needle-nn", "./conformance-tests")
-    session.install("./needle-backend-msl", env={"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())})
+    session.install("./needle-core", "./needle-nn", "./conformance-tests", "cmake")  # which the simulator's tests use
+    simulated = {"NEEDLE_METAL_SIMULATOR": str(Path("metal-simulator").absolute())}
+    session.install("./needle-backend-msl", env=simulated)
+    session.install("./needle-backend-mps", env=simulated)
     if session.posargs:
         conform(session, "--device=msl", *session.posargs)
         return
@@ -218,8 +219,13 @@ def metal(session: nox.Session) -> None:
     with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1"}
     conform(session, "--device=msl", "--stage=kernels", "-k", "compact or permuted", **with_checks)
     conform(session, "--device=msl", "-k", "not kernels and (float32 or int32)", METALSIM_NOCHECK="1")
+    session.run("pytest", "needle-backend-mps/tests", env=ONE_THREAD)
+    conform(session, "--device=mps", "--stage=kernels", "-k", f"({BY_MPS}) and not bfloat16", **with_checks)
+    conform(session, "--device=mps", "-k", f"not kernels and float32 and ({BY_MPS})", METALSIM_NOCHECK="1")
 
 
+# What is not msl's: the rest of mps is tested as msl.
+BY_MPS = "matmul or linear or reduce or sum or softmax or norm or moments or conv2d or attention or training"
 SIMULATOR_NEEDS = ("clang-19", "libgnustep-base-dev", "libobjc-12-dev", "libblocksruntime-dev")
 
 
@@ -240,7 +246,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy --strict on every package, and what mypy and pyright see of needle.nn in every mix of installs."""
     contrib = "./contrib/needle-backend-opencl"
-    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", contrib, *CHECKERS)
+    session.install("./needle-core", "./needle-nn[train]", "./conformance-tests", "./needle-backend-msl", contrib)
+    session.install(*CHECKERS)
     for package in (*PACKAGES, *ELSEWHERE, contrib):
         session.run("mypy", "--strict", f"{package}/src")
     session.run("mypy", "--strict", "needle-tvm/src")  # TVM has no types, so it need not be there
@@ -266,7 +273,7 @@ def build(session: nox.Session) -> None:
     session.install("build")
     dist = Path("dist").absolute()
     shutil.rmtree(dist, ignore_errors=True)
-    for package in (*PACKAGES, "needle-backend-msl"):  # a wheel is built from the sdist, and finds needle-core in dist/
+    for package in (*PACKAGES, *METAL):  # a wheel is built from the sdist, and finds needle-core in dist/
         session.run("python", "-m", "build", "--outdir", str(dist), package, env={"PIP_FIND_LINKS": str(dist)})
     folder = Path(session.create_tmp()).absolute()
     session.run("python", "-m", "venv", "--clear", str(folder / "empty"))

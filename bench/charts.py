@@ -8,6 +8,7 @@ import numpy as np
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
+from bench.race import Lap
 from bench.report import Row, means
 
 COLORS = {"torch cpu": "#1f77b4", "torch mps": "#ff7f0e", "needle cpu": "#2ca02c", "needle msl": "#d62728",
@@ -49,6 +50,30 @@ def times(group: str, rows: list[Row], title: str, path: Path) -> None:
     axes.set_title(f"{group}: {title}{note}", fontsize=10)
     axes.margins(y=0.1)
     axes.set_ylim(bottom=values.min() / 2 if axes.get_yscale() == "log" else 0)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def compared(group: str, rows: list[tuple[str, list[Lap]]], title: str, path: Path) -> None:
+    """The times of any number of rivals side by side, as shares of the best of PyTorch's."""
+    rivals = [lap.rival for lap in rows[0][1]]
+    values = np.array([[lap.median for lap in laps] for _, laps in rows])
+    theirs = [i for i, rival in enumerate(rivals) if rival.startswith("torch")]
+    values /= values[:, theirs].min(axis=1, keepdims=True)
+    width, places = FILL / len(rivals), np.arange(len(rows))
+    figure, axes = plt.subplots(figsize=(max(6, 2 + 1.1 * len(rows)), 5))
+    for i, rival in enumerate(rivals):
+        bars = axes.bar(places + (i - (len(rivals) - 1) / 2) * width, values[:, i], width, label=rival)
+        axes.bar_label(bars, [f"{value:.2f}" for value in values[:, i]], padding=2, fontsize=7)
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set_xticks(places, [name for name, _ in rows], rotation=30, ha="right", fontsize=8)
+    axes.set_ylabel("time / best of PyTorch's")
+    axes.set_title(f"{group}: {title}", fontsize=10)
+    axes.margins(y=0.1)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend()

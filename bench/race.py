@@ -12,6 +12,9 @@ from bench.work import Run, Work
 
 TOLERANCES = {"float32": 1.0, "float16": 1e3, "bfloat16": 1e4}  # times the work's own
 LONG = 1.5  # seconds; a rival whose single run takes longer has 3 rounds only
+REST = (
+    0.02  # seconds before each turn, for the threads of the rival before to fall asleep: PyTorch's spin for 5 to 10 ms
+)
 
 
 class WrongResultError(Exception):
@@ -49,6 +52,7 @@ def race(work: Work, sides: Sequence[Side], rounds: int, turn: float, check: boo
     for number in range(rounds):
         for side, run, lap, n, seconds in zip(sides, runs, laps, repeats, once, strict=True):
             if number < 3 or seconds < LONG:
+                time.sleep(REST)
                 lap.seconds.append(timed(side, run, n))
     return laps
 

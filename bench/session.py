@@ -25,6 +25,7 @@ def chosen(args: argparse.Namespace) -> list[Work]:
     """The works that the options ask for."""
     words = [word.strip().lower() for word in args.only.split(",") if word.strip()]
     works = [w for w in WORKS if not words or any(word in f"{w.group}: {w.name}".lower() for word in words)]
+    works = [w for w in works if w.only_on in ("", args.device.partition(":")[0])]
     works = [w for w in works if (w.quick or not args.quick) and (w.any_dtype or args.dtype not in HALVES)]
     if not works:
         raise SystemExit(f"bench: no work of {len(WORKS)} has {args.only!r} in its group or name; see --list")

@@ -31,6 +31,7 @@ class Work:
     calls: int = 1
     quick: bool = False
     any_dtype: bool = False  # whether it makes sense in half precision
+    only_on: str = ""  # the kind of device that it is for, if not for all
 
     def prepare(self, side: Side) -> Run:
         """The work with fresh inputs, always the same ones, on this side."""

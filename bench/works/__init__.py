@@ -1,9 +1,20 @@
 """All works, by group. A group is one chart."""
 
 from bench.work import Work
-from bench.works import convolution, eager, elementwise, matmul, movement, optimizers, reduction, rows, training
+from bench.works import (
+    captured,
+    convolution,
+    eager,
+    elementwise,
+    matmul,
+    movement,
+    optimizers,
+    reduction,
+    rows,
+    training,
+)
 
 WORKS: list[Work] = [
-    *matmul.WORKS, *training.MLP, *training.RESNET9, *elementwise.WORKS, *movement.WORKS, *reduction.WORKS,
-    *rows.WORKS, *convolution.WORKS, *training.SEQUENCES, *optimizers.WORKS, *eager.WORKS,
+    *matmul.WORKS, *training.MLP, *training.RESNET9, *captured.WORKS, *elementwise.WORKS, *movement.WORKS,
+    *reduction.WORKS, *rows.WORKS, *convolution.WORKS, *training.SEQUENCES, *optimizers.WORKS, *eager.WORKS,
 ]  # fmt: skip

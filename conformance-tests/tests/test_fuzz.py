@@ -21,6 +21,12 @@ def test_the_reference_is_right(program: Program) -> None:
     program.check(ndl.device("numpy"))
 
 
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(program=programs())
+def test_compiled_programs_give_what_they_give_eager(program: Program) -> None:
+    program.check(ndl.device("numpy"), compiled=True)
+
+
 def test_programs_differ_and_are_of_many_ops() -> None:
     """The functions that programs call: all that the strategies know, sooner or later."""
     wanted = {"tanh", "exp", "relu", "where", "maximum", "sum", "logsumexp", "softmax", "cumsum", "reshape", "permute",

@@ -1,271 +1,173 @@
-// MPS matrices and command buffers, on the CPU.
+// MPS matrices and their product, on the CPU.
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
 #include "SimMPS.h"
 
-void mps_stop(const std::string& s) {
-  fprintf(stderr, "metalsim: MPS: %s\n", s.c_str());
-  abort();
-}
-
-double mps_load(const char* p, MPSDataType t) {
-  switch (t) {
-    case MPSDataTypeFloat32: {
-      float v;
-      memcpy(&v, p, 4);
-      return v;
-    }
-    case MPSDataTypeFloat16: {
-      _Float16 v;
-      memcpy(&v, p, 2);
-      return (float)v;
-    }
-    case MPSDataTypeInt32: {
-      int32_t v;
-      memcpy(&v, p, 4);
-      return v;
-    }
-    case MPSDataTypeInt64: {
-      int64_t v;
-      memcpy(&v, p, 8);
-      return (double)v;
-    }
-    case MPSDataTypeUInt8: return *(const uint8_t*)p;
-    case MPSDataTypeBool: return *(const uint8_t*)p != 0;
-    default: mps_stop("data type"); return 0;
-  }
-}
-void mps_store(char* p, MPSDataType t, double x) {
-  switch (t) {
-    case MPSDataTypeFloat32: {
-      float v = (float)x;
-      memcpy(p, &v, 4);
-      break;
-    }
-    case MPSDataTypeFloat16: {
-      _Float16 v = (_Float16)(float)x;
-      memcpy(p, &v, 2);
-      break;
-    }
-    case MPSDataTypeInt32: {
-      int32_t v = (int32_t)x;
-      memcpy(p, &v, 4);
-      break;
-    }
-    case MPSDataTypeInt64: {
-      int64_t v = (int64_t)x;
-      memcpy(p, &v, 8);
-      break;
-    }
-    case MPSDataTypeUInt8: *(uint8_t*)p = (uint8_t)x; break;
-    case MPSDataTypeBool: *(uint8_t*)p = x != 0; break;
-    default: mps_stop("data type");
-  }
-}
-
 @implementation MPSKernel
+SIM_LIVE
 - (id<MTLDevice>)device {
   return device_;
 }
 - (void)dealloc {
+  --metalsim_live;
   [device_ release];
   [super dealloc];
 }
 @end
+
 @implementation MPSMatrixDescriptor
-+ (instancetype)matrixDescriptorWithRows:(NSUInteger)r
-                                 columns:(NSUInteger)c
-                                rowBytes:(NSUInteger)rb
-                                dataType:(MPSDataType)t {
-  return [self matrixDescriptorWithRows:r columns:c matrices:1 rowBytes:rb matrixBytes:r * rb dataType:t];
+SIM_LIVE
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                rowBytes:(NSUInteger)rowBytes
+                                dataType:(MPSDataType)type {
+  return [self matrixDescriptorWithRows:rows
+                                columns:columns
+                               matrices:1
+                               rowBytes:rowBytes
+                            matrixBytes:rows * rowBytes
+                               dataType:type];
 }
-+ (instancetype)matrixDescriptorWithRows:(NSUInteger)r
-                                 columns:(NSUInteger)c
-                                matrices:(NSUInteger)m
-                                rowBytes:(NSUInteger)rb
-                             matrixBytes:(NSUInteger)mb
-                                dataType:(MPSDataType)t {
-  if (rb % mps_size(t) || rb < c * mps_size(t))
++ (instancetype)matrixDescriptorWithRows:(NSUInteger)rows
+                                 columns:(NSUInteger)columns
+                                matrices:(NSUInteger)matrices
+                                rowBytes:(NSUInteger)rowBytes
+                             matrixBytes:(NSUInteger)matrixBytes
+                                dataType:(MPSDataType)type {
+  if (!rows || !columns || !matrices) mps_stop("a matrix has no elements");
+  if (rowBytes % mps_size(type) || rowBytes < columns * mps_size(type)) {
     mps_stop("rowBytes must be a multiple of the element size and hold a row");
-  if (mb % rb && m > 1) mps_stop("matrixBytes must be a multiple of rowBytes");
-  MPSMatrixDescriptor* d = [[self new] autorelease];
-  d->r_ = r;
-  d->c_ = c;
-  d->m_ = m;
-  d->rb_ = rb;
-  d->mb_ = mb;
-  d->t_ = t;
-  return d;
-}
-+ (size_t)rowBytesForColumns:(NSUInteger)c dataType:(MPSDataType)t {
-  return (c * mps_size(t) + 15) / 16 * 16;
-}
-@end
-@implementation MPSMatrix
-- (instancetype)initWithBuffer:(id<MTLBuffer>)b descriptor:(MPSMatrixDescriptor*)d {
-  return [self initWithBuffer:b offset:0 descriptor:d];
-}
-- (instancetype)initWithBuffer:(id<MTLBuffer>)b offset:(NSUInteger)o descriptor:(MPSMatrixDescriptor*)d {
-  self = [super init];
-  if (o + d->m_ * d->mb_ > b.length &&
-      o + (d->m_ - 1) * d->mb_ + (d->r_ - 1) * d->rb_ + d->c_ * mps_size(d->t_) > b.length)
-    mps_stop("matrix is larger than its buffer");
-  b_ = [b retain];
-  d_ = [d retain];
-  off_ = o;
-  return self;
+  }
+  if (matrices > 1 && (matrixBytes % rowBytes || matrixBytes < rows * rowBytes)) {
+    mps_stop("matrixBytes must be a multiple of rowBytes and hold a matrix");
+  }
+  MPSMatrixDescriptor* made = [[self new] autorelease];
+  made->rows_ = rows;
+  made->columns_ = columns;
+  made->matrices_ = matrices;
+  made->rowBytes_ = rowBytes;
+  made->matrixBytes_ = matrixBytes;
+  made->type_ = type;
+  return made;
 }
 - (void)dealloc {
-  [b_ release];
-  [d_ release];
+  --metalsim_live;
   [super dealloc];
 }
 @end
-static char* elem(MPSMatrix* m, size_t i, size_t r, size_t c) {
-  return ((SimBuffer*)m->b_)->base + m->off_ + i * m->d_->mb_ + r * m->d_->rb_ + c * mps_size(m->d_->t_);
+
+@implementation MPSMatrix
+SIM_LIVE
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer descriptor:(MPSMatrixDescriptor*)descriptor {
+  return [self initWithBuffer:buffer offset:0 descriptor:descriptor];
 }
+- (instancetype)initWithBuffer:(id<MTLBuffer>)buffer offset:(NSUInteger)offset descriptor:(MPSMatrixDescriptor*)d {
+  self = [self init];
+  if (offset % mps_size(d->type_)) mps_stop("the offset of a matrix is no multiple of its element's size");
+  const size_t last = (d->matrices_ - 1) * d->matrixBytes_ + (d->rows_ - 1) * d->rowBytes_;
+  if (offset + last + d->columns_ * mps_size(d->type_) > buffer.length) mps_stop("matrix is larger than its buffer");
+  buffer_ = [buffer retain];
+  descriptor_ = [d retain];
+  offset_ = offset;
+  return self;
+}
+- (void)dealloc {
+  --metalsim_live;
+  [buffer_ release];
+  [descriptor_ release];
+  [super dealloc];
+}
+@end
+
+namespace {
+
+char* element(MPSMatrix* matrix, size_t batch, size_t row, size_t column) {
+  const MPSMatrixDescriptor* d = matrix->descriptor_;
+  char* first = ((SimBuffer*)matrix->buffer_)->base + matrix->offset_;
+  return first + batch * d->matrixBytes_ + row * d->rowBytes_ + column * mps_size(d->type_);
+}
+
+bool holds(MPSMatrix* matrix, BOOL transposed, NSUInteger rows, NSUInteger columns) {
+  const MPSMatrixDescriptor* d = matrix->descriptor_;
+  return (transposed ? d->columns_ : d->rows_) >= rows && (transposed ? d->rows_ : d->columns_) >= columns;
+}
+
+}  // namespace
+
 @implementation MPSMatrixMultiplication
 - (NSUInteger)batchStart {
-  return start_;
+  return batchStart_;
 }
-- (void)setBatchStart:(NSUInteger)s {
-  start_ = s;
+- (void)setBatchStart:(NSUInteger)start {
+  batchStart_ = start;
 }
 - (NSUInteger)batchSize {
-  return size_;
+  return batchSize_;
 }
-- (void)setBatchSize:(NSUInteger)s {
-  size_ = s;
+- (void)setBatchSize:(NSUInteger)size {
+  batchSize_ = size;
 }
-- (instancetype)initWithDevice:(id<MTLDevice>)d
-                 transposeLeft:(BOOL)tl
-                transposeRight:(BOOL)tr
-                    resultRows:(NSUInteger)m
-                 resultColumns:(NSUInteger)n
-               interiorColumns:(NSUInteger)k
-                         alpha:(double)al
-                          beta:(double)be {
-  self = [super init];
-  device_ = [d retain];
-  tl_ = tl;
-  tr_ = tr;
-  m_ = m;
-  n_ = n;
-  k_ = k;
-  al_ = al;
-  be_ = be;
-  size_ = 1;
+- (instancetype)initWithDevice:(id<MTLDevice>)device
+                 transposeLeft:(BOOL)transposeLeft
+                transposeRight:(BOOL)transposeRight
+                    resultRows:(NSUInteger)rows
+                 resultColumns:(NSUInteger)columns
+               interiorColumns:(NSUInteger)interior
+                         alpha:(double)alpha
+                          beta:(double)beta {
+  self = [self init];
+  device_ = [device retain];
+  transposeLeft_ = transposeLeft;
+  transposeRight_ = transposeRight;
+  rows_ = rows;
+  columns_ = columns;
+  interior_ = interior;
+  alpha_ = alpha;
+  beta_ = beta;
+  batchSize_ = NSUIntegerMax;  // all matrices
   return self;
 }
-- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)cb
-                   leftMatrix:(MPSMatrix*)l
-                  rightMatrix:(MPSMatrix*)r
-                 resultMatrix:(MPSMatrix*)c {
-  SimCommandBuffer* s = [cb isKindOfClass:[MPSCommandBuffer class]] ? (SimCommandBuffer*)((MPSCommandBuffer*)cb)->cb_
-                                                                    : (SimCommandBuffer*)cb;
-  if (s->enc) mps_stop("encode while a Metal encoder is open");
-  if ((tl_ ? l->d_->c_ : l->d_->r_) < m_ || (tl_ ? l->d_->r_ : l->d_->c_) < k_ || (tr_ ? r->d_->c_ : r->d_->r_) < k_ ||
-      (tr_ ? r->d_->r_ : r->d_->c_) < n_ || c->d_->r_ < m_ || c->d_->c_ < n_)
+- (void)checkLeft:(MPSMatrix*)left right:(MPSMatrix*)right result:(MPSMatrix*)result {
+  if (!holds(left, transposeLeft_, rows_, interior_) || !holds(right, transposeRight_, interior_, columns_) ||
+      !holds(result, NO, rows_, columns_)) {
     mps_stop("matrix shapes do not fit the multiplication");
-  NSUInteger m = m_, n = n_, k = k_, b0 = start_, nb = std::min(size_, c->d_->m_ - start_);
-  BOOL tl = tl_, tr = tr_;
-  double al = al_, be = be_;
-  for (id o : {(id)l, (id)r}) [s add:[](std::string&) { return true; } retaining:o];
-  [s add:[=](std::string&) {
-    for (size_t b = b0; b < b0 + nb; ++b)
-      for (size_t i = 0; i < m; ++i)
-        for (size_t j = 0; j < n; ++j) {
-          double acc = 0;
-          for (size_t x = 0; x < k; ++x)
-            acc += mps_load(tl ? elem(l, b, x, i) : elem(l, b, i, x), l->d_->t_) *
-                   mps_load(tr ? elem(r, b, j, x) : elem(r, b, x, j), r->d_->t_);
-          char* p = elem(c, b, i, j);
-          mps_store(p, c->d_->t_, al * acc + (be ? be * mps_load(p, c->d_->t_) : 0));
+  }
+  for (MPSMatrix* matrix : {left, right, result}) {
+    const MPSMatrixDescriptor* d = matrix->descriptor_;
+    if (d->type_ != MPSDataTypeFloat32 && d->type_ != MPSDataTypeFloat16) mps_stop("matrices hold float32 or float16");
+    if (d->type_ != result->descriptor_->type_) mps_stop("matrices have different data types");
+    const NSUInteger wanted = batchSize_ == NSUIntegerMax ? result->descriptor_->matrices_ : batchStart_ + batchSize_;
+    if (d->matrices_ < wanted) mps_stop("a matrix has fewer matrices than the batch");
+  }
+}
+- (void)encodeToCommandBuffer:(id<MTLCommandBuffer>)commands
+                   leftMatrix:(MPSMatrix*)left
+                  rightMatrix:(MPSMatrix*)right
+                 resultMatrix:(MPSMatrix*)result {
+  SimCommandBuffer* open = mps_open(commands);
+  [self checkLeft:left right:right result:result];
+  const NSUInteger rows = rows_, columns = columns_, interior = interior_, start = batchStart_;
+  const NSUInteger end = batchSize_ == NSUIntegerMax ? result->descriptor_->matrices_ : batchStart_ + batchSize_;
+  const BOOL transposeLeft = transposeLeft_, transposeRight = transposeRight_;
+  const double alpha = alpha_, beta = beta_;
+  const MPSDataType type = result->descriptor_->type_;
+  for (id matrix : {(id)left, (id)right}) mps_keep(open, matrix);
+  [open add:[=](std::string&) {
+    for (size_t b = start; b < end; ++b) {
+      for (size_t i = 0; i < rows; ++i) {
+        for (size_t j = 0; j < columns; ++j) {
+          double sum = 0;
+          for (size_t k = 0; k < interior; ++k) {
+            sum += mps_load(transposeLeft ? element(left, b, k, i) : element(left, b, i, k), type) *
+                   mps_load(transposeRight ? element(right, b, j, k) : element(right, b, k, j), type);
+          }
+          char* to = element(result, b, i, j);
+          mps_store(to, type, alpha * sum + (beta != 0 ? beta * mps_load(to, type) : 0));
         }
+      }
+    }
     return true;
   }
-      retaining:c];
-}
-@end
-@implementation MPSCommandBuffer
-+ (instancetype)commandBufferWithCommandBuffer:(id<MTLCommandBuffer>)c {
-  MPSCommandBuffer* m = [[self new] autorelease];
-  m->cb_ = [c retain];
-  return m;
-}
-+ (instancetype)commandBufferFromCommandQueue:(id<MTLCommandQueue>)q {
-  return [self commandBufferWithCommandBuffer:[q commandBuffer]];
-}
-- (id<MTLCommandBuffer>)commandBuffer {
-  return cb_;
-}
-- (id<MTLCommandBuffer>)rootCommandBuffer {
-  return cb_;
-}
-- (void)commitAndContinue {
-  id<MTLCommandQueue> q = cb_.commandQueue;
-  [cb_ commit];
-  [cb_ release];
-  cb_ = [[q commandBuffer] retain];
-}
-- (id)forwardingTargetForSelector:(SEL)s {
-  return cb_;
-}
-- (id<MTLDevice>)device {
-  return cb_.device;
-}
-- (id<MTLCommandQueue>)commandQueue {
-  return cb_.commandQueue;
-}
-- (MTLCommandBufferStatus)status {
-  return cb_.status;
-}
-- (NSError*)error {
-  return cb_.error;
-}
-- (NSString*)label {
-  return nil;
-}
-- (void)setLabel:(NSString*)l {
-}
-- (CFTimeInterval)GPUStartTime {
-  return 0;
-}
-- (CFTimeInterval)GPUEndTime {
-  return 0;
-}
-- (id<MTLComputeCommandEncoder>)computeCommandEncoder {
-  return [cb_ computeCommandEncoder];
-}
-- (id<MTLComputeCommandEncoder>)computeCommandEncoderWithDispatchType:(MTLDispatchType)t {
-  return [cb_ computeCommandEncoderWithDispatchType:t];
-}
-- (id<MTLBlitCommandEncoder>)blitCommandEncoder {
-  return [cb_ blitCommandEncoder];
-}
-- (void)addScheduledHandler:(MTLCommandBufferHandler)b {
-  [cb_ addScheduledHandler:b];
-}
-- (void)addCompletedHandler:(MTLCommandBufferHandler)b {
-  [cb_ addCompletedHandler:b];
-}
-- (void)enqueue {
-  [cb_ enqueue];
-}
-- (void)commit {
-  [cb_ commit];
-}
-- (void)waitUntilScheduled {
-  [cb_ waitUntilScheduled];
-}
-- (void)waitUntilCompleted {
-  [cb_ waitUntilCompleted];
-}
-- (void)dealloc {
-  [cb_ release];
-  [super dealloc];
+      retaining:result];
 }
 @end

@@ -153,7 +153,7 @@ PYBIND11_MODULE(_ext, m) {
     } catch (const PythonError&) {  // already set
     }
   });
-  py::class_<Sequence>(m, "Sequence").def(py::init(&make_sequence)).def("run", &run_sequence);
+  py::class_<Sequence>(m, "Sequence", py::module_local()).def(py::init(&make_sequence)).def("run", &run_sequence);
   m.def("upload", &upload);
   m.def("download", &download);
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });

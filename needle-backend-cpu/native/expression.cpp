@@ -1,140 +1,221 @@
-// elementwise: several functions in one pass. A block of elements goes through all steps before the next one is read,
-// so that what lies between the steps stays in the nearest cache and never reaches memory.
+// elementwise: several functions in one pass over memory.
+//
+// Steps of few instructions, one after another, are a *run*: it goes over tiles of some vectors, which stay in
+// registers from step to step (simd/tiles.cpp). Between runs, and for all other steps, a block of elements goes through
+// one step after the other, so that what lies between them stays in the nearest cache. An expression that is one run
+// over contiguous operands needs no blocks at all.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "launch.h"
 #include "loops.h"
-#include "ops.h"
+#include "outline.h"
 #include "strided.h"
 #include "workspace.h"
 
 namespace needle {
 namespace {
 
-enum StepOp { kUnary, kBinary, kBinaryScalar, kWhere, kCast };  // in the order of STEPS in expression.py
-
-struct Step {
-  int32_t op, kind;
-  DType dtype, result;  // what it computes in, and gives
-  int32_t a, b, c;      // values; for kBinaryScalar b numbers the scalar
-  int32_t swapped;
-};
-static_assert(sizeof(Step) == 32, "eight numbers, as expression.py packs them");
-
-// The parts of a packed expression.
-struct Code {
-  int32_t operands, count, results;
-  const Step* steps;
-  const int32_t* result;
-
-  explicit Code(const Expression& expression) {
-    const auto* head = reinterpret_cast<const int32_t*>(expression.packed);
-    operands = head[0];
-    count = head[1];
-    results = head[2];
-    steps = reinterpret_cast<const Step*>(head + 3);
-    result = reinterpret_cast<const int32_t*>(steps + count);
-  }
-};
+constexpr int64_t kSpan = 512;  // elements of a block
 
 // The bytes of a block of any type, and a little more: slots a multiple of 4096 bytes apart would hold up each other's
 // loads and stores, whose lowest 12 bits the processor compares first.
-constexpr int64_t kSlot = kBlock * sizeof(double) + 320;
-
-// Where the value of each step lies while a block is computed: a slot of scratch memory, used again when the value has
-// been read for the last time, or a result's own memory.
-struct Places {
-  std::vector<int32_t> slot;    // by step; -1: it is a result
-  std::vector<int32_t> result;  // by step: which result, or -1
-  int32_t slots = 0;
-
-  explicit Places(const Code& code) : slot(code.count, -1), result(code.count, -1) {
-    for (int32_t i = 0; i < code.results; ++i) result[code.result[i] - code.operands] = i;
-    std::vector<int32_t> last(code.count, -1), free;
-    for (int32_t i = 0; i < code.count; ++i) each_input(code, i, [&](int32_t step) { last[step] = i; });
-    for (int32_t i = 0; i < code.count; ++i) {
-      if (result[i] < 0) {
-        slot[i] = free.empty() ? slots++ : free.back();
-        if (!free.empty()) free.pop_back();
-      }
-      std::vector<int32_t> done;
-      each_input(code, i, [&](int32_t step) {
-        if (last[step] == i && slot[step] >= 0 && std::find(done.begin(), done.end(), step) == done.end()) {
-          done.push_back(step);
-          free.push_back(slot[step]);
-        }
-      });
-    }
-  }
-
- private:
-  template <class F> static void each_input(const Code& code, int32_t i, F f) {
-    const Step& step = code.steps[i];
-    const int32_t inputs[3] = {step.a, step.op == kBinary || step.op == kWhere ? step.b : -1,
-                               step.op == kWhere ? step.c : -1};
-    for (const int32_t value : inputs) {
-      if (value >= code.operands) f(value - code.operands);
-    }
-  }
-};
+constexpr int64_t kSlot = kSpan * sizeof(double) + 320;
 
 // One thread's way through its part of the elements.
 class Evaluation {
  public:
-  Evaluation(const Code& code, const Places& places, const std::vector<View>& dsts, const std::vector<View>& srcs,
+  Evaluation(const Code& code, const Outline& outline, const std::vector<View>& dsts, const std::vector<View>& srcs,
              const std::vector<Scalar>& scalars, int64_t size, int64_t begin)
       : code_(code),
-        places_(places),
+        outline_(outline),
         dsts_(dsts),
         srcs_(srcs),
-        scratch_(static_cast<size_t>((places.slots + static_cast<int64_t>(scalars.size()) + 3) * kSlot)),
+        scalars_(scalars),
+        spare_(outline.slots + static_cast<int64_t>(srcs.size() + dsts.size() + scalars.size())),
+        scratch_(static_cast<size_t>((spare_ + 3) * kSlot)),
         value_(static_cast<size_t>(code.operands + code.count)),
+        runs_(static_cast<size_t>(outline.runs)),
         at_(begin) {
-    readers_.reserve(srcs.size());
-    for (const View& src : srcs) readers_.emplace_back(src, size, begin, false);
-    constants_ = scratch_.as<unsigned char>() + (places.slots + 3) * kSlot;
+    for (const View& src : srcs) {
+      const bool single = src.size == 1 && size != 1;
+      readers_.push_back(src.contiguous && !single ? nullptr : std::make_unique<Reader>(src, size, begin, false));
+    }
+    for (const View& dst : dsts) streamed_.push_back(is_streamed(dst) && is_aligned(dst));
     for (int32_t i = 0; i < code.count; ++i) {
-      if (code.steps[i].op == kBinaryScalar) fill(code.steps[i], scalars[static_cast<size_t>(code.steps[i].b)]);
+      const Step& step = code.steps[i];
+      if (step.op == kBinaryScalar && outline.run[i] < 0) fill(step, slot_at(constant(step.b)));
     }
   }
 
-  void run(int64_t n) {
-    for (size_t i = 0; i < readers_.size(); ++i) {
-      value_[i] = readers_[i].read(n);
-      if (readers_[i].direct()) prefetch(value_[i], n * item_size(srcs_[i].dtype));
+  ~Evaluation() {
+    if (std::find(streamed_.begin(), streamed_.end(), true) != streamed_.end()) kernels().stream_end();
+  }
+
+  // Whether one run over contiguous operands is all there is.
+  bool plain() const {
+    for (size_t i = 0; i < srcs_.size(); ++i) {
+      if (readers_[i] != nullptr && !is_single(static_cast<int32_t>(i))) return false;
     }
     for (int32_t i = 0; i < code_.count; ++i) {
-      void* out = place(i);
-      step(code_.steps[i], out, n);
-      value_[static_cast<size_t>(code_.operands + i)] = out;
+      if (outline_.run[i] != 0 || (outline_.result[i] >= 0 && outline_.slot[i] >= 0)) return false;
+    }
+    return true;
+  }
+
+  void run(int64_t n) {
+    if (plain()) {
+      const int64_t tile = tile_length(code_.steps[0].dtype), whole = n / tile * tile;
+      for (size_t i = 0; i < srcs_.size(); ++i) value_[i] = bytes_at(srcs_[i], at_);
+      if (whole > 0) run_tiles(0, code_.count, whole, true);
+      at_ += whole;
+      n -= whole;
+    }
+    for (; n > 0; n -= std::min(n, kSpan)) block(std::min(n, kSpan));
+  }
+
+ private:
+  // Values of one element are scalars to a run, and arrays of equal elements to other steps.
+  bool is_single(int32_t value) const {
+    return value < code_.operands && srcs_[static_cast<size_t>(value)].size == 1 && dsts_[0].size != 1;
+  }
+  static bool is_aligned(const View& dst) { return reinterpret_cast<uintptr_t>(dst.data) % 64 == 0; }
+  static int64_t tile_length(DType dtype) { return kernels().tile_bytes / item_size(dtype); }
+
+  // Slots: values, then operands and results of a last block that is no whole number of tiles, then constants.
+  unsigned char* slot_at(int64_t slot) const { return scratch_.as<unsigned char>() + slot * kSlot; }
+  int64_t operand_slot(size_t i) const { return outline_.slots + static_cast<int64_t>(i); }
+  int64_t result_slot(int32_t i) const { return operand_slot(srcs_.size()) + i; }
+  int64_t constant(int32_t i) const { return result_slot(static_cast<int32_t>(dsts_.size())) + i; }
+
+  // All steps for the next n elements, at most kSpan.
+  void block(int64_t n) {
+    // A run takes whole tiles: what lies at the end of an array is computed beside it.
+    const int64_t tile = kernels().tile_bytes / static_cast<int64_t>(sizeof(float));
+    const bool beside = outline_.runs > 0 && n % tile != 0;
+    for (size_t i = 0; i < srcs_.size(); ++i) {
+      value_[i] = readers_[i] == nullptr ? bytes_at(srcs_[i], at_) : const_cast<void*>(readers_[i]->read(n));
+      if (beside && !is_single(static_cast<int32_t>(i))) {
+        std::memcpy(slot_at(operand_slot(i)), value_[i], static_cast<size_t>(n * item_size(srcs_[i].dtype)));
+        value_[i] = slot_at(operand_slot(i));
+      }
+    }
+    for (int32_t i = 0; i < code_.count; ++i) value_of(i) = place(i, beside);
+    for (int32_t i = 0; i < code_.count;) {
+      const int32_t first = i++;
+      if (outline_.run[first] < 0) {
+        step(code_.steps[first], value_of(first), n);
+      } else {
+        while (i < code_.count && outline_.run[i] == outline_.run[first]) ++i;
+        const int64_t length = tile_length(code_.steps[first].dtype);
+        run_tiles(first, i, (n + length - 1) / length * length, false);
+      }
+    }
+    for (int32_t i = 0; i < code_.count; ++i) {
+      if (outline_.result[i] < 0) continue;
+      const View& dst = dsts_[static_cast<size_t>(outline_.result[i])];
+      void* own = bytes_at(dst, at_);
+      if (value_of(i) != own) std::memcpy(own, value_of(i), static_cast<size_t>(n * item_size(dst.dtype)));
     }
     at_ += n;
   }
 
- private:
-  // Asks for the block after this one, so that memory works while the steps compute in the cache. Beyond the end of an
-  // array that is harmless: a prefetch never faults.
-  static void prefetch(const void* block, int64_t nbytes) {
-    const auto* next = static_cast<const unsigned char*>(block) + nbytes;
-    for (int64_t i = 0; i < nbytes; i += 64) __builtin_prefetch(next + i);
+  void*& value_of(int32_t step) { return value_[static_cast<size_t>(code_.operands + step)]; }
+
+  void* place(int32_t i, bool beside) {
+    if (outline_.slot[i] >= 0) return slot_at(outline_.slot[i]);
+    const int32_t result = outline_.result[i];
+    if (result < 0) return nullptr;
+    return beside ? slot_at(result_slot(result)) : bytes_at(dsts_[static_cast<size_t>(result)], at_);
   }
 
-  void* place(int32_t i) {
-    if (places_.result[i] >= 0) return bytes_at(dsts_[static_cast<size_t>(places_.result[i])], at_);
-    return scratch_.as<unsigned char>() + places_.slot[i] * kSlot;
+  // A run as steps over tiles, with the value that each reads or writes: -1 for none.
+  struct Run {
+    std::vector<TileStep> steps;
+    std::vector<int32_t> values;
+  };
+
+  Run made_run(int32_t begin, int32_t end) const {
+    Run run;
+    const DType dtype = code_.steps[begin].dtype;
+    const auto push = [&](int32_t op, int32_t form, int32_t value) {
+      run.steps.push_back({op, form, nullptr, 0, {}});
+      run.values.push_back(value);
+    };
+    const auto with_single = [&](int32_t op, int32_t form, int32_t value) {
+      push(op, form, -1);
+      std::memcpy(run.steps.back().scalar, srcs_[static_cast<size_t>(value)].data, item_size(dtype));
+    };
+    int32_t held = -1;  // the value that is in registers
+    const auto hold = [&](int32_t value) {
+      if (held == value) return;
+      is_single(value) ? with_single(kTileScalar, 0, value) : push(kTileLoad, 0, value);
+    };
+    for (int32_t i = begin; i < end; ++i) {
+      const Step& step = code_.steps[i];
+      const int32_t op = (step.op == kUnary ? kTileUnary : kTileBinary) + step.kind;
+      if (step.op == kBinary) {
+        const bool swapped = (held == step.b && held != step.a) || (is_single(step.a) && !is_single(step.b));
+        hold(swapped ? step.b : step.a);
+        const int32_t other = swapped ? step.a : step.b;
+        if (step.a == step.b) {
+          push(op, kWithItself, -1);
+        } else if (is_single(other)) {
+          with_single(op, swapped ? kScalarWith : kWithScalar, other);
+        } else {
+          push(op, swapped ? kMemoryWith : kWithMemory, other);
+        }
+      } else {
+        hold(step.a);
+        push(op, step.swapped != 0 ? kScalarWith : kWithScalar, -1);
+        if (step.op == kBinaryScalar) convert(step, run.steps.back().scalar);
+      }
+      held = code_.operands + i;
+      if (outline_.is_stored(code_, i)) push(kTileStore, 0, held);
+    }
+    return run;
   }
 
-  // A scalar, rounded to the type it meets and converted to the type that is computed in, as often as a block is long.
-  void fill(const Step& step, const Scalar& scalar) {
-    const Compute type = compute_type(step.dtype);
+  // Steps that are one run, for n elements: `whole` says that these are all, for which slots are as long as a tile.
+  void run_tiles(int32_t begin, int32_t end, int64_t n, bool whole) {
+    Run& run = runs_[static_cast<size_t>(outline_.run[begin])];
+    if (run.steps.empty()) run = made_run(begin, end);
+    for (size_t k = 0; k < run.steps.size(); ++k) {
+      const int32_t value = run.values[k], made = value - code_.operands;
+      if (value < 0) continue;
+      TileStep& step = run.steps[k];
+      if (whole && made >= 0) value_[static_cast<size_t>(value)] = place(made, false);
+      step.memory = value_[static_cast<size_t>(value)];
+      step.step = whole && made >= 0 && outline_.slot[made] >= 0 ? 0 : kernels().tile_bytes;
+      if (step.op == kTileStore || step.op == kTileStorePast) step.op = goes_past(made) ? kTileStorePast : kTileStore;
+    }
+    kernels().tiles[code_.steps[begin].dtype == DType::kFloat64](
+        run.steps.data(), static_cast<int64_t>(run.steps.size()), n / tile_length(code_.steps[begin].dtype));
+  }
+
+  // Whether what a step gives is written past the caches now: a large result that no later step reads from memory.
+  bool goes_past(int32_t i) const {
+    const int32_t result = outline_.result[i], value = code_.operands + i;
+    if (result < 0 || !streamed_[static_cast<size_t>(result)] || outline_.last[value] > i + 1 || at_ % 64 != 0)
+      return false;
+    return value_[static_cast<size_t>(value)] == bytes_at(dsts_[static_cast<size_t>(result)], at_);
+  }
+
+  // A scalar, rounded to the type it meets and converted to the type that is computed in.
+  void convert(const Step& step, void* to) const {
+    const Scalar& scalar = scalars_[static_cast<size_t>(step.b)];
     const void* from = scalar.is_float ? static_cast<const void*>(&scalar.real) : &scalar.integer;
-    unsigned char* to = constants_ + step.b * kSlot;
-    kernels().convert[scalar.is_float ? kF64 : kI64][type](from, to, 1);
+    kernels().convert[scalar.is_float ? kF64 : kI64][compute_type(step.dtype)](from, to, 1);
+  }
+
+  // The same, as often as a block is long.
+  void fill(const Step& step, unsigned char* to) const {
+    convert(step, to);
     const auto size = static_cast<size_t>(compute_size(step.dtype));
-    for (size_t filled = size; filled < kBlock * size; filled *= 2) {
-      std::memcpy(to + filled, to, std::min(filled, kBlock * size - filled));
+    for (size_t filled = size; filled < kSpan * size; filled *= 2) {
+      std::memcpy(to + filled, to, std::min(filled, kSpan * size - filled));
     }
   }
 
@@ -143,7 +224,7 @@ class Evaluation {
     const void* stored = value_[static_cast<size_t>(value)];
     const auto widen = kernels().widen[static_cast<int>(dtype)];
     if (widen == nullptr) return stored;
-    void* to = scratch_.as<unsigned char>() + (places_.slots + spare) * kSlot;
+    void* to = slot_at(spare_ + spare);
     widen(stored, to, n);
     return to;
   }
@@ -154,12 +235,12 @@ class Evaluation {
       return;
     }
     const void* a = wide(step.a, step.dtype, 0, n);
-    if (step.op == kCast) return convert(step, a, out, n);
+    if (step.op == kCast) return cast_to(step, a, out, n);
     if (step.op == kUnary) {
       const UnaryLoop loop = checked(unary_loop(static_cast<Unary>(step.kind), step.dtype), "elementwise");
       return narrowed(step, loop.to_bool, out, n, [&](void* to) { loop.run(a, to, n); });
     }
-    const void* b = step.op == kBinary ? wide(step.b, step.dtype, 1, n) : constants_ + step.b * kSlot;
+    const void* b = step.op == kBinary ? wide(step.b, step.dtype, 1, n) : slot_at(constant(step.b));
     if (step.swapped != 0) std::swap(a, b);
     const BinaryLoop loop = checked(binary_loop(static_cast<Binary>(step.kind), step.dtype), "elementwise");
     narrowed(step, loop.to_bool, out, n, [&](void* to) { loop.run(a, b, to, n); });
@@ -169,12 +250,12 @@ class Evaluation {
   template <class F> void narrowed(const Step& step, bool to_bool, void* out, int64_t n, F f) {
     const auto narrow = to_bool ? nullptr : kernels().narrow[static_cast<int>(step.result)];
     if (narrow == nullptr) return f(out);
-    void* beside = scratch_.as<unsigned char>() + (places_.slots + 2) * kSlot;
+    void* beside = slot_at(spare_ + 2);
     f(beside);
     narrow(beside, out, n);
   }
 
-  void convert(const Step& step, const void* x, void* out, int64_t n) {
+  void cast_to(const Step& step, const void* x, void* out, int64_t n) {
     const Compute from = compute_type(step.dtype), to = compute_type(step.result);
     if (step.result == DType::kBool) return kernels().to_bool[from](x, out, n);
     if (from == to) return static_cast<void>(std::memcpy(out, x, static_cast<size_t>(n * compute_size(step.result))));
@@ -182,13 +263,16 @@ class Evaluation {
   }
 
   const Code& code_;
-  const Places& places_;
+  const Outline& outline_;
   const std::vector<View>& dsts_;
   const std::vector<View>& srcs_;
+  const std::vector<Scalar>& scalars_;
+  int64_t spare_;  // the first of three slots for bools as numbers
   Workspace scratch_;
-  std::vector<Reader> readers_;
-  std::vector<const void*> value_;
-  unsigned char* constants_ = nullptr;
+  std::vector<std::unique_ptr<Reader>> readers_;  // of what is not simply an array
+  std::vector<bool> streamed_;
+  std::vector<void*> value_;
+  std::vector<Run> runs_;
   int64_t at_;
 };
 
@@ -197,11 +281,10 @@ class Evaluation {
 void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, const Expression& expression,
                  const std::vector<Scalar>& scalars) {
   const Code code(expression);
-  const Places places(code);
+  const Outline outline(code, dsts, srcs);
   const int64_t size = dsts.at(0).size;
   parallel_for(size, kElementGrain, [&](int64_t begin, int64_t end) {
-    Evaluation evaluation(code, places, dsts, srcs, scalars, size, begin);
-    for (int64_t i = begin; i < end; i += kBlock) evaluation.run(std::min(kBlock, end - i));
+    Evaluation(code, outline, dsts, srcs, scalars, size, begin).run(end - begin);
   });
 }
 

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
+#include "holding.h"
 #include "runtime.h"
 
 namespace needle {
@@ -25,9 +27,27 @@ size_t segment_bytes(size_t size, bool small, size_t small_segment) {
   return small ? small_segment : size < 10 * kMiB ? 20 * kMiB : round_up(size, 2 * kMiB);
 }
 
+Holding* holding = nullptr;  // read and written with the GIL held
+
 }  // namespace
 
+Holding* hold(Holding* next) { return std::exchange(holding, next); }
+
+Block* Holding::take(size_t nbytes) {
+  size_t best = blocks.size();
+  for (size_t i = 0; reuses && i < blocks.size(); ++i) {
+    if (blocks[i]->size >= nbytes && (best == blocks.size() || blocks[i]->size < blocks[best]->size)) best = i;
+  }
+  if (best == blocks.size()) return nullptr;
+  Block* block = blocks[best];
+  blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(best));
+  return block;
+}
+
 Block* Allocator::allocate(size_t nbytes) {
+  if (holding != nullptr && &holding->memory == this) {
+    if (Block* block = holding->take(nbytes)) return block;
+  }
   if (nbytes > (size_t{1} << 50)) throw OutOfMemory(nbytes, stats_.held, free_on_card());
   const size_t size = uncached() ? std::max<size_t>(nbytes, 1) : round_up(std::max<size_t>(nbytes, 1), kGranule);
   const bool small = size <= kLargestSmall;
@@ -41,6 +61,7 @@ Block* Allocator::allocate(size_t nbytes) {
 }
 
 void Allocator::release(Block* block) {
+  if (holding != nullptr && &holding->memory == this) return holding->blocks.push_back(block);
   stats_.used -= block->size;
   if (uncached()) {
     static_cast<void>(cudaFree(block->data));  // waits for the device

@@ -8,10 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "conv.h"
 #include "event.h"
 #include "fault.h"
+#include "fused.h"
 #include "matmul.h"
 #include "python.h"
+#include "recording.h"
 
 namespace py = pybind11;
 using namespace needle;
@@ -39,6 +42,7 @@ const Kernel kernels_by_name[] = {
     kernel<&binary>("binary"),
     kernel<&binary_scalar>("binary_scalar"),
     kernel<&where>("where"),
+    kernel<&elementwise>("elementwise"),
     kernel<&reduce>("reduce"),
     kernel<&argmax>("argmax"),
     kernel<&cumsum>("cumsum"),
@@ -47,6 +51,9 @@ const Kernel kernels_by_name[] = {
     kernel<&matmul_tiled>("matmul_tiled"),
     kernel<&linear>("linear"),
     kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_unrolled>("conv2d_unrolled"),
+    kernel<&conv2d_grad_weight_unrolled>("conv2d_grad_weight_unrolled"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
     kernel<&pool2d>("pool2d"),
@@ -72,6 +79,7 @@ const Kernel kernels_by_name[] = {
     kernel<&sgd_step>("sgd_step"),
     kernel<&adam_step>("adam_step"),
     kernel<&needle::random>("random"),
+    kernel<&waiting>("waiting"),
 };
 
 void add_functions(py::module_& m) {
@@ -99,20 +107,24 @@ Runtime& enter(int index, const char* op) {
   return device;
 }
 
+using Calls = std::vector<std::pair<std::string, py::tuple>>;  // [(name, (argument, ...)), ...]
+
+// `moving`: the views whose buffers change between runs.
+std::unique_ptr<Sequence> sequence_of(const Calls& calls, const py::list& moving) {
+  std::vector<Prepare> prepares;
+  py::list arguments;
+  for (const auto& [name, given] : calls) {
+    prepares.push_back(prepare_of(name));
+    arguments.append(given);
+  }
+  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+}
+
 // A Sequence, and the device that it is for.
 class DeviceSequence {
  public:
-  // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
-  DeviceSequence(int index, const std::vector<std::pair<std::string, py::tuple>>& calls, const py::list& moving)
-      : index_(index) {
-    std::vector<Prepare> prepares;
-    py::list arguments;
-    for (const auto& [name, given] : calls) {
-      prepares.push_back(prepare_of(name));
-      arguments.append(given);
-    }
-    sequence_ = std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
-  }
+  DeviceSequence(int index, const Calls& calls, const py::list& moving)
+      : index_(index), sequence_(sequence_of(calls, moving)) {}
 
   void run() {
     enter(index_, "sequence");
@@ -123,6 +135,46 @@ class DeviceSequence {
   int index_;
   std::unique_ptr<Sequence> sequence_;
 };
+
+class DeviceRecording {
+ public:
+  DeviceRecording(int index, const Calls& calls, const py::list& moving, std::vector<std::vector<size_t>> after)
+      : index_(index), recording_(enter(index, "record"), names(calls), sequence_of(calls, moving), std::move(after)) {}
+
+  void run() {
+    enter(index_, "recording");
+    recording_.run();
+  }
+  void update(size_t call, const py::tuple& arguments) {
+    enter(index_, "recording");
+    recording_.update(call, arguments.ptr());
+  }
+  std::string note() const { return recording_.note(); }
+
+ private:
+  static std::vector<std::string> names(const Calls& calls) {
+    std::vector<std::string> found;
+    for (const auto& call : calls) found.push_back(call.first);
+    return found;
+  }
+
+  int index_;
+  Recording recording_;
+};
+
+// By fused.py, with NVRTC.
+std::string build_fused(const FusedShape& shape, int architecture) {
+  try {
+    py::list operands;
+    for (const FusedShape::Operand& x : shape.operands) operands.append(py::make_tuple(x.dtype, x.pattern));
+    return py::module_::import("needle_backend_cuda.fused")
+        .attr("build")(py::bytes(shape.expression), operands, shape.results, shape.count, shape.wide, architecture)
+        .cast<std::string>();
+  } catch (py::error_already_set& error) {
+    error.restore();
+    throw PythonError();
+  }
+}
 
 struct Part {  // of a buffer: from `offset`, as long as the host's bytes
   Runtime& device;
@@ -224,6 +276,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("describe", &describe);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
+  set_fused_builder(&build_fused);
   m.def("fault", [](int index) {
     enter(index, "fault");
     fault();
@@ -231,8 +284,13 @@ PYBIND11_MODULE(_ext, m) {
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
   py::class_<DeviceSequence>(m, "Sequence")
-      .def(py::init<int, const std::vector<std::pair<std::string, py::tuple>>&, const py::list&>())
+      .def(py::init<int, const Calls&, const py::list&>())
       .def("run", &DeviceSequence::run);
+  py::class_<DeviceRecording>(m, "Recording")
+      .def(py::init<int, const Calls&, const py::list&, std::vector<std::vector<size_t>>>())
+      .def("update", &DeviceRecording::update)
+      .def("run", &DeviceRecording::run)
+      .def_property_readonly("note", &DeviceRecording::note);
   py::class_<Event>(m, "Event")
       .def(py::init([](int index) { return new Event(enter(index, "record")); }))
       .def_property_readonly("done", &Event::done)

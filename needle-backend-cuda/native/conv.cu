@@ -229,7 +229,79 @@ void multiply(const View& dst, int64_t m, int64_t n, int64_t k, int64_t groups, 
   });
 }
 
+// The first matrix of conv2d written down, (m, k): `count` neighbouring channels a thread.
+template <int count, class T>
+__global__ void unroll(const Patches patches, const Split cells, int64_t size, int64_t k, const T* x, T* dst) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= size) return;
+  const Triple cell = cells.split(i);
+  const int64_t column = cell.at[2] * count;
+  const int64_t from = patches.at(patches.row(cell.at[1]), patches.column(column));
+  Pack<T, count> pack{};
+  if (from != kOutside) pack = load_pack<count>(x + from);
+  store_pack(dst + cell.at[1] * k + column, pack);
+}
+
+Patches patches_of(const ShapedView& places, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
+                   Pair dilation) {
+  const Split rows(places.shape[0], places.shape[1], places.shape[2]), window(w.shape[0], w.shape[1], w.shape[2]);
+  return {rows, window, Image(x), x.shape[1], x.shape[2], stride, padding, dilation};
+}
+
+void unroll_into(void* dst, const Patches& patches, const ShapedView& x) {
+  const int64_t m = patches.places.size(), k = patches.window.size(), channels = patches.window.shape[2];
+  visit_size(x.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    constexpr int count = 4;
+    const int64_t (&strides)[4] = patches.image.strides;
+    const bool packs = channels % count == 0 && strides[3] == 1 && strides[0] % count == 0 && strides[1] % count == 0 &&
+                       strides[2] % count == 0 && aligned(x.data, count * sizeof(T));
+    const Split cells(1, m, packs ? k / count : k);
+    launch(packs ? unroll<count, T> : unroll<1, T>, blocks_for(cells.size(), kThreads), kThreads, 0, patches, cells,
+           cells.size(), k, x.as<const T>(), static_cast<T*>(dst));
+  });
+}
+
+ShapedView matrix(void* data, DType dtype, int64_t rows, int64_t columns) {
+  ShapedView view;
+  view.data = data;
+  view.dtype = dtype;
+  view.rank = 2;
+  view.size = rows * columns;
+  view.shape[0] = rows;
+  view.shape[1] = columns;
+  view.strides[0] = columns;
+  view.strides[1] = 1;
+  return view;
+}
+
 }  // namespace
+
+bool unrolls(const ShapedView& places, const ShapedView& w, int64_t groups) {
+  constexpr int64_t most = int64_t{128} << 20;
+  const int64_t cells = places.size / std::max<int64_t>(places.shape[3], 1) * w.size / std::max<int64_t>(w.shape[3], 1);
+  return groups == 1 && w.contiguous && places.contiguous && cells * item_size(places.dtype) <= most;
+}
+
+void conv2d_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
+                     Pair dilation) {
+  const Patches patches = patches_of(dst, x, w, stride, padding, dilation);
+  const int64_t m = patches.places.size(), k = patches.window.size(), n = dst.shape[3];
+  const Workspace space(static_cast<size_t>(m * k * item_size(dst.dtype)));
+  unroll_into(space.as<void>(), patches, x);
+  matmul(matrix(dst.data, dst.dtype, m, n), matrix(space.as<void>(), dst.dtype, m, k), matrix(w.data, w.dtype, k, n),
+         false, false);
+}
+
+void conv2d_grad_weight_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride,
+                                 Pair padding, Pair dilation) {
+  const Patches patches = patches_of(g, x, dst, stride, padding, dilation);
+  const int64_t m = patches.places.size(), k = patches.window.size(), n = g.shape[3];
+  const Workspace space(static_cast<size_t>(m * k * item_size(dst.dtype)));
+  unroll_into(space.as<void>(), patches, x);
+  matmul(matrix(dst.data, dst.dtype, k, n), matrix(space.as<void>(), dst.dtype, m, k), matrix(g.data, g.dtype, m, n),
+         true, false);
+}
 
 void conv2d_direct(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
                    Pair dilation, int64_t groups) {

@@ -40,7 +40,7 @@ Product::Product(const ShapedView& dst, const ShapedView& a, const ShapedView& b
 namespace {
 
 constexpr size_t kWorkspaceLimit = 32 << 20;
-constexpr int kCandidates = 8;
+constexpr int kCandidates = 16;
 
 bool use_tf32 = false, use_tuning = false;  // read and written with the GIL held
 
@@ -65,7 +65,7 @@ bool library_takes(DType dtype) {
 // What a plan depends on. Compared and hashed by its bytes, so there is no padding.
 struct Key {
   Product product;
-  int32_t dtype, tf32, epilogue, alignment;
+  int32_t dtype, tf32, epilogue, alignment, tuned, unused = 0;
 
   std::string_view bytes() const { return {reinterpret_cast<const char*>(this), sizeof(Key)}; }
 };
@@ -211,8 +211,12 @@ int32_t common_alignment(const Product& p, const View& dst, const View& a, const
 
 bool multiply(const Product& product, const View& dst, const View& a, const View& b, const void* bias,
               cublasLtEpilogue_t epilogue) {
-  Key key{product, static_cast<int32_t>(dst.dtype), use_tf32 && dst.dtype == DType::kFloat32,
-          static_cast<int32_t>(epilogue), common_alignment(product, dst, a, b)};
+  Key key{product,
+          static_cast<int32_t>(dst.dtype),
+          use_tf32 && dst.dtype == DType::kFloat32,
+          static_cast<int32_t>(epilogue),
+          common_alignment(product, dst, a, b),
+          use_tuning};
   Library& library = Library::here();
   thread_local std::string name;  // so that a look-up allocates nothing
   name.assign(key.bytes());
@@ -233,6 +237,7 @@ bool multiply(const Product& product, const View& dst, const View& a, const View
 void set_tf32(bool on) { use_tf32 = on; }
 bool tf32() { return use_tf32; }
 void set_tuning(bool on) { use_tuning = on; }
+bool tuning() { return use_tuning; }
 
 void matmul(const ShapedView& dst, const ShapedView& a, const ShapedView& b, bool transpose_a, bool transpose_b) {
   if (dst.size == 0) return;

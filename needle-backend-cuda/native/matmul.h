@@ -39,6 +39,7 @@ void multiply_tiled(const Product& product, const View& dst, const View& a, cons
 void set_tf32(bool on);
 bool tf32();
 void set_tuning(bool on);  // measure the library's candidates for each new problem; else take its first
+bool tuning();
 
 }  // namespace needle
 

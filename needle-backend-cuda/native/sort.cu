@@ -73,6 +73,7 @@ void sort_by(cub::DoubleBuffer<Key>& keys, cub::DoubleBuffer<uint32_t>& places, 
 }
 
 template <class T> void argsort_as(const View& dst, const View& x, int64_t rows, int64_t n, bool descending) {
+  static_cast<void>(cudaGetLastError());  // CUB takes what a library left behind for its own, and keeps it for ever
   using Key = decltype(key_of(T()));
   const int64_t size = rows * n;
   const unsigned blocks = blocks_for(size, kThreads);

@@ -12,6 +12,17 @@ struct Strides {  // how to walk up to three operands of one shape
   int32_t strides[3][16];
 };
 
+struct Walk {  // how to walk one operand
+  int32_t rank;
+  int32_t shape[16];
+  int32_t strides[16];
+};
+
+struct Number {  // as both of what it may stand for
+  float real;
+  int32_t low, high;  // the halves of a whole number
+};
+
 struct Steps {  // contiguous operands: 1, or 0 for one element that stands for all
   int32_t a, b, c;
 };
@@ -38,13 +49,21 @@ struct Window {  // an image (batch, h, w, c) and its result (batch, oh, ow, o),
   int32_t groups, mean;  // mean: of pooling, else the largest
 };
 
+// How many arrays a step of an optimizer binds at once: of Metal's 31 buffers, but for two of numbers.
+enum { MOST_ARRAYS = 28, MOST_PARTS = 14, CHUNK = 4096 };
+
+struct Parts {  // the parameters of one dispatch: their sizes, and the first threadgroup that works on each
+  int32_t count;
+  int32_t n[MOST_PARTS], first[MOST_PARTS];
+};
+
 struct Sgd {
-  int32_t n, has_velocity, nesterov;
+  int32_t has_velocity, nesterov;
   float lr, momentum, dampening, weight_decay;
 };
 
 struct Adam {
-  int32_t n, decoupled;
+  int32_t decoupled;
   float lr, beta1, beta2, eps, weight_decay, correction1, correction2;
 };
 

@@ -1,7 +1,9 @@
 // The extension's face: names on one side, functions of ops.h on the other. See _ext.pyi for the types.
+#include <needle/sequence.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include "bridge.h"
 #include "python.h"
 
 namespace py = pybind11;
@@ -18,46 +20,52 @@ PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
   }
 }
 
-PyMethodDef kernel_methods[] = {
-    {"allocate", allocate_buffer, METH_O, nullptr},
-    method<&copy>("copy"),
-    method<&cast>("cast"),
-    method<&unary>("unary"),
-    method<&binary>("binary"),
-    method<&binary_scalar>("binary_scalar"),
-    method<&where>("where"),
-    method<&reduce>("reduce"),
-    method<&argmax>("argmax"),
-    method<&cumsum>("cumsum"),
-    method<&softmax>("softmax"),
-    method<&log_softmax>("log_softmax"),
-    method<&softmax_grad>("softmax_grad"),
-    method<&log_softmax_grad>("log_softmax_grad"),
-    method<&cross_entropy>("cross_entropy"),
-    method<&cross_entropy_grad>("cross_entropy_grad"),
-    method<&matmul>("matmul"),
-    method<&matmul_naive>("matmul_naive"),
-    method<&matmul_tiled>("matmul_tiled"),
-    method<&linear>("linear"),
-    method<&layer_norm>("layer_norm"),
-    method<&rms_norm>("rms_norm"),
-    method<&layer_norm_grad>("layer_norm_grad"),
-    method<&rms_norm_grad>("rms_norm_grad"),
-    method<&moments>("moments"),
-    method<&batch_norm>("batch_norm"),
-    method<&batch_norm_grad>("batch_norm_grad"),
-    method<&conv2d>("conv2d"),
-    method<&conv2d_grad_input>("conv2d_grad_input"),
-    method<&conv2d_grad_weight>("conv2d_grad_weight"),
-    method<&pool2d>("pool2d"),
-    method<&pool2d_grad>("pool2d_grad"),
-    method<&gather>("gather"),
-    method<&scatter_add>("scatter_add"),
-    method<&sgd_step>("sgd_step"),
-    method<&adam_step>("adam_step"),
-    method<&needle::random>("random"),
-    {nullptr, nullptr, 0, nullptr},
+const Kernel kernels_by_name[] = {
+    kernel<&copy>("copy"),
+    kernel<&cast>("cast"),
+    kernel<&unary>("unary"),
+    kernel<&binary>("binary"),
+    kernel<&binary_scalar>("binary_scalar"),
+    kernel<&where>("where"),
+    kernel<&elementwise>("elementwise"),
+    kernel<&reduce>("reduce"),
+    kernel<&argmax>("argmax"),
+    kernel<&cumsum>("cumsum"),
+    kernel<&softmax>("softmax"),
+    kernel<&log_softmax>("log_softmax"),
+    kernel<&softmax_grad>("softmax_grad"),
+    kernel<&log_softmax_grad>("log_softmax_grad"),
+    kernel<&cross_entropy>("cross_entropy"),
+    kernel<&cross_entropy_grad>("cross_entropy_grad"),
+    kernel<&matmul>("matmul"),
+    kernel<&matmul_naive>("matmul_naive"),
+    kernel<&matmul_tiled>("matmul_tiled"),
+    kernel<&linear>("linear"),
+    kernel<&layer_norm>("layer_norm"),
+    kernel<&rms_norm>("rms_norm"),
+    kernel<&layer_norm_grad>("layer_norm_grad"),
+    kernel<&rms_norm_grad>("rms_norm_grad"),
+    kernel<&moments>("moments"),
+    kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_grad>("batch_norm_grad"),
+    kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_grad_input>("conv2d_grad_input"),
+    kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&pool2d>("pool2d"),
+    kernel<&pool2d_grad>("pool2d_grad"),
+    kernel<&gather>("gather"),
+    kernel<&scatter_add>("scatter_add"),
+    kernel<&sgd_step>("sgd_step"),
+    kernel<&adam_step>("adam_step"),
+    kernel<&needle::random>("random"),
 };
+
+void add_functions(py::module_& m) {
+  static std::vector<PyMethodDef> methods{{"allocate", allocate_buffer, METH_O, nullptr}};
+  for (const Kernel& kernel : kernels_by_name) methods.push_back(kernel.method);
+  methods.push_back({nullptr, nullptr, 0, nullptr});
+  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
+}
 
 // Runs `work` and turns what it throws into Needle's errors.
 template <class Work> void guarded(Work work) {
@@ -69,6 +77,25 @@ template <class Work> void guarded(Work work) {
     set_python_error();
     throw PythonError();
   }
+}
+
+Prepare prepare_of(const std::string& name) {
+  for (const Kernel& kernel : kernels_by_name) {
+    if (name == kernel.method.ml_name) return kernel.prepare;
+  }
+  throw py::value_error("sequence: no method " + name);
+}
+
+// [(name, (argument, ...)), ...] and the views whose buffers change between runs.
+std::unique_ptr<Sequence> make_sequence(const std::vector<std::pair<std::string, py::tuple>>& calls,
+                                        const py::list& moving) {
+  std::vector<Prepare> prepares;
+  py::list arguments;
+  for (const auto& [name, given] : calls) {
+    prepares.push_back(prepare_of(name));
+    arguments.append(given);
+  }
+  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
 }
 
 // The part of a buffer that begins at `offset` and is as long as `host`.
@@ -124,13 +151,16 @@ py::dict counts() {
 PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels of the Metal device.";
   m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
-  if (PyModule_AddFunctions(m.ptr(), kernel_methods) != 0) throw py::error_already_set();
+  add_functions(m);
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);
     } catch (const PythonError&) {  // already set
     }
   });
+  py::class_<Sequence>(m, "Sequence", py::module_local())
+      .def(py::init(&make_sequence))
+      .def("run", [](Sequence& sequence) { guarded([&] { sequence.run(); }); });
   m.def("upload", &upload_bytes);
   m.def("download", &download_bytes);
   m.def("host_view", &host_view);
@@ -142,4 +172,5 @@ PYBIND11_MODULE(_ext, m) {
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
   m.def("counters", &counts);
+  m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }

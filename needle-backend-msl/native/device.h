@@ -3,13 +3,13 @@
 #define NEEDLE_MSL_DEVICE_H
 
 #import <Metal/Metal.h>
+#include <needle_msl/ref.h>
 
 #include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "ref.h"
 #include "runtime.h"
 
 namespace needle {
@@ -47,6 +47,10 @@ struct Device {
 
 Device& device();
 Block& block_at(const char* data);  // the live block in which this address lies
+
+// For those who encode by themselves: the open command buffer, and afterwards the one to go on with.
+id<MTLCommandBuffer> commands_without_encoder();
+void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now);
 
 }  // namespace needle
 

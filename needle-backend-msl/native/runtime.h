@@ -58,11 +58,17 @@ struct Size {
   uint64_t x = 1, y = 1, z = 1;
 };
 
+// A kernel that was written while the program runs: its name, and its source, which follows that of family "fused".
+struct Written {
+  std::string name, text;
+};
+
 // One dispatch: `Launch("reduce", "sum_float32").buffer(x).bytes(n).threads({n})`. Buffers and bytes take the indices
 // 0, 1, ... in the order of the calls, function constants as well.
 class Launch {
  public:
   Launch(const char* family, std::string kernel) : family_(family), kernel_(std::move(kernel)) {}
+  explicit Launch(const Written& kernel) : family_("fused"), kernel_(kernel.name), written_(&kernel) {}
 
   Launch& buffer(const View& view);  // its first element
   Launch& memory(const char* data);
@@ -85,6 +91,7 @@ class Launch {
 
   const char* family_;
   std::string kernel_;
+  const Written* written_ = nullptr;
   std::vector<Argument> arguments_;
   std::string inline_bytes_;
   std::vector<int32_t> constants_;

@@ -2,6 +2,7 @@
 #import <Metal/Metal.h>
 
 #include <algorithm>
+#include <cstring>
 #include <unordered_map>
 
 #include "device.h"
@@ -30,24 +31,30 @@ NSString* text(const std::string& s) { return [NSString stringWithUTF8String:s.c
 
 std::string reason(NSError* error) { return error ? error.localizedDescription.UTF8String : "Metal gave no reason"; }
 
-// A family's source, compiled at its first use. Metal's default is fast math, in which NaN is not NaN.
-id<MTLLibrary> library(const char* family) {
-  auto& made = device().libraries[family];
-  if (made) return made.get();
+std::string source_of(const char* family) {
   const auto source = std::find_if(std::begin(kSources), std::end(kSources),
                                    [&](const Source& s) { return std::string(s.family) == family; });
   if (source == std::end(kSources)) throw std::logic_error(std::string("msl: no kernels named ") + family);
+  return source->text;
+}
+
+// A family's source, or that of a kernel of its own, compiled at its first use. Metal's default is fast math, in which
+// NaN is not NaN.
+id<MTLLibrary> library(const char* family, const Written* written) {
+  auto& made = device().libraries[written != nullptr ? written->name : family];
+  if (made) return made.get();
   const Ref<MTLCompileOptions*> options([MTLCompileOptions new]);
   options.get().fastMathEnabled = NO;
   NSError* error = nil;
-  made = Ref<id<MTLLibrary>>([device().metal.get() newLibraryWithSource:text(source->text)
-                                                                options:options.get()
-                                                                  error:&error]);
+  made = Ref<id<MTLLibrary>>([device().metal.get()
+      newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
+                   options:options.get()
+                     error:&error]);
   if (!made) throw KernelFailure(family, "its Metal source does not compile: " + reason(error));
   return made.get();
 }
 
-id<MTLComputePipelineState> pipeline(const char* family, const std::string& kernel,
+id<MTLComputePipelineState> pipeline(const char* family, const std::string& kernel, const Written* written,
                                      const std::vector<int32_t>& constants) {
   std::string key = kernel;
   for (int32_t value : constants) (key += ':') += std::to_string(value);
@@ -58,9 +65,9 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
     [values.get() setConstantValue:&constants[i] type:MTLDataTypeInt atIndex:i];
   }
   NSError* error = nil;
-  const Ref<id<MTLFunction>> function([library(family) newFunctionWithName:text(kernel)
-                                                            constantValues:values.get()
-                                                                     error:&error]);
+  const Ref<id<MTLFunction>> function([library(family, written) newFunctionWithName:text(kernel)
+                                                                     constantValues:values.get()
+                                                                              error:&error]);
   if (!function) throw KernelFailure(kernel, "no such kernel: " + reason(error));
   made = Ref<id<MTLComputePipelineState>>([device().metal.get() newComputePipelineStateWithFunction:function.get()
                                                                                               error:&error]);
@@ -69,25 +76,50 @@ id<MTLComputePipelineState> pipeline(const char* family, const std::string& kern
   return made.get();
 }
 
+void open_commands() {
+  Device& d = device();
+  if (d.open.commands) return;
+  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  if (!d.open.commands) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+}
+
 void open_encoder() {
   Device& d = device();
   if (d.encoder) return;
-  d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
+  open_commands();
   d.encoder = Ref<id<MTLComputeCommandEncoder>>::retain([d.open.commands.get() computeCommandEncoder]);
-  if (!d.encoder) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+  if (!d.encoder) throw std::runtime_error("msl: the device gives no encoder; it may have been lost");
 }
 
-void commit() {
+void end_encoder() {
   Device& d = device();
-  if (!d.encoder) return;
-  [d.encoder.get() endEncoding];
-  [d.open.commands.get() commit];
+  if (d.encoder) [d.encoder.get() endEncoding];
   d.encoder = {};
+}
+
+// The open command buffer was committed: it flies, and the next one is opened when something is encoded.
+void take_off() {
+  Device& d = device();
   d.flight.push_back(std::move(d.open));
   d.open = {};
   d.encoded = 0;
   ++d.serial;
   ++d.counters.command_buffers;
+}
+
+void commit() {
+  Device& d = device();
+  if (!d.open.commands) return;
+  end_encoder();
+  [d.open.commands.get() commit];
+  take_off();
+}
+
+void count_dispatch(const char* op) {
+  Device& d = device();
+  if (d.open.ops.empty() || d.open.ops.back() != op) d.open.ops.push_back(op);
+  ++d.counters.dispatches;
+  if (++d.encoded >= kCommitAfter) commit();
 }
 
 MTLSize size_of(Size size) { return MTLSizeMake(size.x, size.y, size.z); }
@@ -167,7 +199,7 @@ void Launch::groups(Size grid, Size group) {
 void Launch::dispatch(Size grid, Size group, bool exact) {
   Device& d = device();
   @autoreleasepool {
-    id<MTLComputePipelineState> state = pipeline(family_, kernel_, constants_);
+    id<MTLComputePipelineState> state = pipeline(family_, kernel_, written_, constants_);
     const uint64_t limit = state.maxTotalThreadsPerThreadgroup, wanted = group.x * group.y * group.z;
     if (wanted > limit && exact) group = {limit};
     if (wanted > limit && !exact) {
@@ -192,10 +224,24 @@ void Launch::dispatch(Size grid, Size group, bool exact) {
     } else {
       [encoder dispatchThreadgroups:size_of(grid) threadsPerThreadgroup:size_of(group)];
     }
-    if (d.open.ops.empty() || d.open.ops.back() != d.op) d.open.ops.push_back(d.op);
-    ++d.counters.dispatches;
-    if (++d.encoded >= kCommitAfter) commit();
+    count_dispatch(std::strcmp(d.op, "sequence") == 0 ? family_ : d.op);  // many ops in one call: their families
   }
+}
+
+id<MTLCommandBuffer> commands_without_encoder() {
+  open_commands();
+  end_encoder();
+  return device().open.commands.get();
+}
+
+void count_encoded(id<MTLCommandBuffer> commands, id<MTLCommandBuffer> now) {
+  Device& d = device();
+  if (now != commands) {
+    d.open.ops.push_back(d.op);
+    take_off();
+    d.open.commands = Ref<id<MTLCommandBuffer>>::retain(now);
+  }
+  count_dispatch(d.op);
 }
 
 int32_t checked_size(int64_t size) {

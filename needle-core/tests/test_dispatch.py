@@ -169,6 +169,16 @@ def test_failures_at_a_wait_name_the_op(install, monkeypatch):
         x.exp()
 
 
+def test_a_device_waits_when_asked(install):
+    def synchronize(self):
+        raise KernelError("exp", "device lost")
+
+    assert ndl.device("numpy").synchronize() is None
+    device = install("failing", backend_with(*KERNELS, synchronize=synchronize))
+    with pytest.raises(KernelError, match="exp: device lost"):
+        device.synchronize()
+
+
 def layers_step(device):
     """Gradients through convolution, normalization, pooling and attention."""
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ ROOT = Path(needle.__file__).parent
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
 entries errors kinds layering philox program tracing trees
-compilers live
+compilers live program.surroundings
 course device drawing dtype probing operators shape
 expression fallback layout op precision result_types
 backend indexing isolation
@@ -26,10 +26,13 @@ backend_ndarray.device dispatch
 backend_numpy contraction convolution exchange normalization observe rowwise selection
 reductions
 ndarray program.graph
-backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
+backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-program.capture program.fusion program.memory program.picture
-profiler program.passes program.plan
+ops.curves ops.recurrent program.capture program.fusion program.memory program.picture program.steady program.unfolding
+program.updates
+program.recompute
+profiler program.order program.passes
+program.plan
 backend_ndarray.ndarray_backend_cpu backend_ndarray.ndarray_backend_cuda backend_ndarray.ndarray_backend_mps
 backend_ndarray.ndarray_backend_msl backend_ndarray.ndarray_backend_numpy backend_ndarray.strided composed_layers
 fused graph
@@ -42,7 +45,7 @@ course_autograd course_ops.elementwise course_ops.movement course_ops.products c
 course_ops.tuples
 course_ops course_tensor
 face
-functions init program.replay
+functions init lending program.replay
 compiled
 arrangement course_names einstein neural testing ops
 nn optim data

@@ -18,6 +18,7 @@ from needle_nn.train.recipes import RECIPES, cifar, ptb, text
 from needle_nn.train.trainer import Trainer
 
 WORDS = "the cat sat on the mat and the dog ran to the cat\n"
+STEPS = 100  # that are compared, compiled and eager
 SENTENCES = "".join(f"{WORDS[: 7 + i % 40]}\n" for i in range(200))
 
 
@@ -247,3 +248,33 @@ def test_missing_data_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def losses(name: str, place: Path | None, device: needle.Device, compiled: bool) -> list[float]:
+    """Of so many steps of a recipe, over its batches again and again."""
+    trainer = new(RECIPES[name], place, device)
+    trainer.model.train()
+    trainer.recipe.begin(trainer.model)
+
+    def step(x: needle.Tensor, y: needle.Tensor) -> needle.Tensor:
+        loss: needle.Tensor = trainer.loss(trainer.model(x), y)
+        trainer.optimizer.reset_grad()
+        loss.backward()
+        if trainer.recipe.clip is not None:
+            trainer.optimizer.clip_grad_norm(trainer.recipe.clip)
+        trainer.optimizer.step()
+        return loss.detach()
+
+    run_step, found = needle.compile(step) if compiled else step, []
+    while len(found) < STEPS // (3 if device.backend == "numpy" else 1):
+        for x, y in trainer.loader.batches():
+            trainer.optimizer.lr = trainer.schedule(trainer.optimizer.steps)
+            found.append(float(run_step(x, y)))
+    return found
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_compiled_steps_equal_eager_ones(name: str, places: dict[str, Path | None], device: needle.Device) -> None:
+    eager, compiled = (losses(name, places.get(name), device, how) for how in (False, True))
+    np.testing.assert_allclose(compiled, eager, rtol=1e-5)

@@ -16,8 +16,8 @@ from needle_conformance.progress import Progress
 
 _KINDS: dict[str, Any] = {"unary": Unary, "binary": Binary, "binary_scalar": Binary, "reduce": Reduce, "random": Random,
                           "pool2d": Pool, "pool2d_grad": Pool}  # fmt: skip
-_NOT_OPS = {"allocate", "upload", "download", "synchronize", "sequence", "set_matmul_precision", "copy_from",
-            "host_view", "memory_stats", "describe", "implements", "supports", "versions"}  # fmt: skip
+_NOT_OPS = {"allocate", "upload", "download", "synchronize", "sequence", "recording", "set_matmul_precision",
+            "copy_from", "host_view", "memory_stats", "describe", "implements", "supports", "versions"}  # fmt: skip
 PRIMITIVES = [
     name for name, member in vars(Backend).items()
     if inspect.isfunction(member) and not name.startswith("_") and name not in _NOT_OPS

@@ -1,12 +1,13 @@
 """Stage 8: a small network learns, with the loss curve of the reference, and the same one each time."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import needle as ndl
-from needle import dispatch
+from needle import dispatch, tracing
 from needle.device import Device
 from needle.ndarray import NDArray
 from needle.tensor import Tensor
@@ -68,21 +69,25 @@ def test_deterministic(device: Device, trial: str) -> None:
     assert _train(device, trial) == _train(device, trial)
 
 
-def test_compiled(device: Device) -> None:
+@pytest.mark.over.with_args(lambda device: ("sgd", "adam"))
+def test_compiled(device: Device, trial: str) -> None:
     """The same curve where the whole step, its update included, is captured once and replayed."""
     points, labels, initial = _problem()
     x, y = ndl.tensor(points, device=device), ndl.tensor(labels, device=device)
     weights = [ndl.tensor(w, device=device, requires_grad=True) for w in initial]
-    velocities = [w.array * 0 for w in weights]
+    states = [[w.array * 0 for w in weights] for _ in range(2)]
+    steps = itertools.count(1)
 
     def step(x: Tensor, y: Tensor) -> Tensor:
+        number = next(steps) if tracing.active is None else tracing.active.number(lambda: next(steps))
         loss = _loss(x, y, weights)
         gradients = [g.array for g in ndl.grad(loss, weights)]
-        dispatch.sgd_step(device, [w.writable() for w in weights], gradients, velocities, **SGD)  # type: ignore[arg-type]
+        _update(device, trial, [w.writable() for w in weights], gradients, states, number)
         return loss.detach()
 
     compiled = ndl.compile(step)
-    np.testing.assert_allclose([float(compiled(x, y)) for _ in range(STEPS)], _train(device, "sgd"), rtol=1e-5)
+    np.testing.assert_allclose([float(compiled(x, y)) for _ in range(STEPS)], _train(device, trial), rtol=1e-5)
+    assert compiled.captures == 1
 
 
 def test_by_hand(device: Device) -> None:

@@ -1,4 +1,5 @@
-// Needle Metal simulator: the part of MetalPerformanceShadersGraph that the MPS bridge uses (tests only).
+// Needle Metal simulator: the part of MetalPerformanceShadersGraph that needle-backend-mps uses. Tests only. Names,
+// selectors and values are those of Apple's documentation; see MetalPerformanceShaders.h.
 #pragma once
 #import <MetalPerformanceShaders/MetalPerformanceShaders.h>
 NS_ASSUME_NONNULL_BEGIN
@@ -13,146 +14,187 @@ typedef NS_ENUM(NSUInteger, MPSGraphPaddingStyle) {
   MPSGraphPaddingStyleTF_VALID = 1,
   MPSGraphPaddingStyleTF_SAME = 2
 };
-@interface MPSGraphDevice : NSObject {
- @public
-  id<MTLDevice> d_;
-}
-+ (instancetype)deviceWithMTLDevice:(id<MTLDevice>)d;
+
+@interface MPSGraphObject : NSObject
 @end
-@interface MPSGraphShapedType : NSObject {
+
+@interface MPSGraphDevice : MPSGraphObject {
  @public
-  MPSShape* s_;
-  MPSDataType t_;
+  id<MTLDevice> device_;
+}
++ (instancetype)deviceWithMTLDevice:(id<MTLDevice>)metalDevice;
+@end
+
+@interface MPSGraphType : MPSGraphObject
+@end
+@interface MPSGraphShapedType : MPSGraphType {
+ @public
+  MPSShape* shape_;
+  MPSDataType type_;
 }
 - (instancetype)initWithShape:(nullable MPSShape*)shape dataType:(MPSDataType)dataType;
 @end
-@interface MPSGraphTensor : NSObject <NSCopying> {
+
+@interface MPSGraphTensor : MPSGraphObject <NSCopying> {
  @public
-  void* n_;
+  void* node_;
 }
 @property(readonly, nullable) MPSShape* shape;
 @property(readonly) MPSDataType dataType;
 @end
-@interface MPSGraphTensorData : NSObject {
+
+@interface MPSGraphTensorData : MPSGraphObject {
  @public
-  id<MTLBuffer> b_;
-  MPSShape* s_;
-  MPSDataType t_;
+  id<MTLBuffer> buffer_;
+  NSUInteger offset_;
+  MPSShape* shape_;
+  MPSDataType type_;
 }
-@property(readonly, copy, nonatomic) MPSShape* shape;
 - (instancetype)initWithMTLBuffer:(id<MTLBuffer>)buffer shape:(MPSShape*)shape dataType:(MPSDataType)dataType;
+- (instancetype)initWithMPSNDArray:(MPSNDArray*)ndarray;
 @end
-@interface MPSGraphCompilationDescriptor : NSObject
+
+@interface MPSGraphCompilationDescriptor : MPSGraphObject
 @end
-@interface MPSGraphExecutableExecutionDescriptor : NSObject {
+@interface MPSGraphExecutableExecutionDescriptor : MPSGraphObject
+@end
+@interface MPSGraphOperation : MPSGraphObject
+@end
+
+@interface MPSGraphExecutable : MPSGraphObject {
  @public
-  BOOL w_;
-}
-@property(readwrite) BOOL waitUntilCompleted;
-@end
-@interface MPSGraphExecutable : NSObject {
- @public
-  void* g_;
+  void* compiled_;
 }
 @property(readonly, nullable) NSArray* feedTensors;
-- (NSArray*)encodeToCommandBuffer:(MPSCommandBuffer*)cb
-                      inputsArray:(NSArray*)inputs
-                     resultsArray:(nullable NSArray*)results
-              executionDescriptor:(nullable MPSGraphExecutableExecutionDescriptor*)d;
+@property(readonly, nullable) NSArray* targetTensors;
+- (NSArray*)encodeToCommandBuffer:(MPSCommandBuffer*)commandBuffer
+                      inputsArray:(NSArray*)inputsArray
+                     resultsArray:(nullable NSArray*)resultsArray
+              executionDescriptor:(nullable MPSGraphExecutableExecutionDescriptor*)executionDescriptor;
 @end
-@interface MPSGraphConvolution2DOpDescriptor : NSObject {
+
+@interface MPSGraphConvolution2DOpDescriptor : MPSGraphObject {
  @public
-  NSUInteger sx, sy, dx, dy, pl, pr, pt, pb, g;
-  MPSGraphPaddingStyle ps;
-  MPSGraphTensorNamedDataLayout dl, wl;
+  NSUInteger strideX_, strideY_, dilationX_, dilationY_, left_, right_, top_, bottom_, groups_;
+  MPSGraphPaddingStyle style_;
+  MPSGraphTensorNamedDataLayout dataLayout_, weightsLayout_;
 }
-@property(readwrite, nonatomic) NSUInteger strideInX, strideInY, dilationRateInX, dilationRateInY, paddingLeft,
-    paddingRight, paddingTop, paddingBottom, groups;
-+ (nullable instancetype)descriptorWithStrideInX:(NSUInteger)sx
-                                       strideInY:(NSUInteger)sy
-                                 dilationRateInX:(NSUInteger)dx
-                                 dilationRateInY:(NSUInteger)dy
-                                          groups:(NSUInteger)g
-                                     paddingLeft:(NSUInteger)l
-                                    paddingRight:(NSUInteger)r
-                                      paddingTop:(NSUInteger)t
-                                   paddingBottom:(NSUInteger)b
-                                    paddingStyle:(MPSGraphPaddingStyle)ps
-                                      dataLayout:(MPSGraphTensorNamedDataLayout)dl
-                                   weightsLayout:(MPSGraphTensorNamedDataLayout)wl;
++ (nullable instancetype)descriptorWithStrideInX:(NSUInteger)strideInX
+                                       strideInY:(NSUInteger)strideInY
+                                 dilationRateInX:(NSUInteger)dilationRateInX
+                                 dilationRateInY:(NSUInteger)dilationRateInY
+                                          groups:(NSUInteger)groups
+                                     paddingLeft:(NSUInteger)paddingLeft
+                                    paddingRight:(NSUInteger)paddingRight
+                                      paddingTop:(NSUInteger)paddingTop
+                                   paddingBottom:(NSUInteger)paddingBottom
+                                    paddingStyle:(MPSGraphPaddingStyle)paddingStyle
+                                      dataLayout:(MPSGraphTensorNamedDataLayout)dataLayout
+                                   weightsLayout:(MPSGraphTensorNamedDataLayout)weightsLayout;
 @end
-@interface MPSGraph : NSObject {
+
+@interface MPSGraph : MPSGraphObject {
  @public
-  void* g_;
+  void* graph_;
 }
 + (instancetype)new;
+- (MPSGraphExecutable*)compileWithDevice:(nullable MPSGraphDevice*)device
+                                   feeds:(NSDictionary*)feeds
+                           targetTensors:(NSArray*)targetTensors
+                        targetOperations:(nullable NSArray*)targetOperations
+                   compilationDescriptor:(nullable MPSGraphCompilationDescriptor*)compilationDescriptor;
 - (MPSGraphTensor*)placeholderWithShape:(nullable MPSShape*)shape
                                dataType:(MPSDataType)dataType
                                    name:(nullable NSString*)name;
 - (MPSGraphTensor*)constantWithScalar:(double)scalar dataType:(MPSDataType)dataType;
 - (MPSGraphTensor*)constantWithScalar:(double)scalar shape:(MPSShape*)shape dataType:(MPSDataType)dataType;
-- (MPSGraphTensor*)additionWithPrimaryTensor:(MPSGraphTensor*)a
-                             secondaryTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)additionWithPrimaryTensor:(MPSGraphTensor*)primaryTensor
+                             secondaryTensor:(MPSGraphTensor*)secondaryTensor
                                         name:(nullable NSString*)name;
-- (MPSGraphTensor*)subtractionWithPrimaryTensor:(MPSGraphTensor*)a
-                                secondaryTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)subtractionWithPrimaryTensor:(MPSGraphTensor*)primaryTensor
+                                secondaryTensor:(MPSGraphTensor*)secondaryTensor
                                            name:(nullable NSString*)name;
-- (MPSGraphTensor*)multiplicationWithPrimaryTensor:(MPSGraphTensor*)a
-                                   secondaryTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)multiplicationWithPrimaryTensor:(MPSGraphTensor*)primaryTensor
+                                   secondaryTensor:(MPSGraphTensor*)secondaryTensor
                                               name:(nullable NSString*)name;
-- (MPSGraphTensor*)divisionWithPrimaryTensor:(MPSGraphTensor*)a
-                             secondaryTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)divisionWithPrimaryTensor:(MPSGraphTensor*)primaryTensor
+                             secondaryTensor:(MPSGraphTensor*)secondaryTensor
                                         name:(nullable NSString*)name;
-- (MPSGraphTensor*)powerWithPrimaryTensor:(MPSGraphTensor*)a
-                          secondaryTensor:(MPSGraphTensor*)b
-                                     name:(nullable NSString*)name;
-- (MPSGraphTensor*)maximumWithPrimaryTensor:(MPSGraphTensor*)a
-                            secondaryTensor:(MPSGraphTensor*)b
-                                       name:(nullable NSString*)name;
-- (MPSGraphTensor*)minimumWithPrimaryTensor:(MPSGraphTensor*)a
-                            secondaryTensor:(MPSGraphTensor*)b
-                                       name:(nullable NSString*)name;
-- (MPSGraphTensor*)equalWithPrimaryTensor:(MPSGraphTensor*)a
-                          secondaryTensor:(MPSGraphTensor*)b
-                                     name:(nullable NSString*)name;
-- (MPSGraphTensor*)greaterThanOrEqualToWithPrimaryTensor:(MPSGraphTensor*)a
-                                         secondaryTensor:(MPSGraphTensor*)b
-                                                    name:(nullable NSString*)name;
-- (MPSGraphTensor*)exponentWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)logarithmWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)tanhWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)squareRootWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)negativeWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)reLUWithTensor:(MPSGraphTensor*)a name:(nullable NSString*)name;
-- (MPSGraphTensor*)selectWithPredicateTensor:(MPSGraphTensor*)p
-                         truePredicateTensor:(MPSGraphTensor*)a
-                        falsePredicateTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)exponentWithTensor:(MPSGraphTensor*)tensor name:(nullable NSString*)name;
+- (MPSGraphTensor*)logarithmWithTensor:(MPSGraphTensor*)tensor name:(nullable NSString*)name;
+- (MPSGraphTensor*)squareRootWithTensor:(MPSGraphTensor*)tensor name:(nullable NSString*)name;
+- (MPSGraphTensor*)squareWithTensor:(MPSGraphTensor*)tensor name:(nullable NSString*)name;
+- (MPSGraphTensor*)selectWithPredicateTensor:(MPSGraphTensor*)predicateTensor
+                         truePredicateTensor:(MPSGraphTensor*)truePredicateTensor
+                        falsePredicateTensor:(MPSGraphTensor*)falseSelectTensor
                                         name:(nullable NSString*)name;
-- (MPSGraphTensor*)castTensor:(MPSGraphTensor*)a toType:(MPSDataType)t name:(nullable NSString*)name;
-- (MPSGraphTensor*)softMaxWithTensor:(MPSGraphTensor*)a axis:(NSInteger)axis name:(nullable NSString*)name;
-- (MPSGraphTensor*)reductionSumWithTensor:(MPSGraphTensor*)a axes:(nullable NSArray*)axes name:(nullable NSString*)name;
-- (MPSGraphTensor*)reductionMaximumWithTensor:(MPSGraphTensor*)a
+- (MPSGraphTensor*)castTensor:(MPSGraphTensor*)tensor toType:(MPSDataType)type name:(nullable NSString*)name;
+@end
+
+// As in Apple's headers, operations are declared in categories.
+@interface MPSGraph (Reductions)
+- (MPSGraphTensor*)softMaxWithTensor:(MPSGraphTensor*)tensor axis:(NSInteger)axis name:(nullable NSString*)name;
+- (MPSGraphTensor*)reductionSumWithTensor:(MPSGraphTensor*)tensor
+                                     axes:(nullable NSArray*)axes
+                                     name:(nullable NSString*)name;
+- (MPSGraphTensor*)reductionProductWithTensor:(MPSGraphTensor*)tensor
                                          axes:(nullable NSArray*)axes
                                          name:(nullable NSString*)name;
-- (MPSGraphTensor*)matrixMultiplicationWithPrimaryTensor:(MPSGraphTensor*)a
-                                         secondaryTensor:(MPSGraphTensor*)b
+- (MPSGraphTensor*)reductionMaximumWithTensor:(MPSGraphTensor*)tensor
+                                         axes:(nullable NSArray*)axes
+                                         name:(nullable NSString*)name;
+- (MPSGraphTensor*)reductionMinimumWithTensor:(MPSGraphTensor*)tensor
+                                         axes:(nullable NSArray*)axes
+                                         name:(nullable NSString*)name;
+- (MPSGraphTensor*)reductionMaximumPropagateNaNWithTensor:(MPSGraphTensor*)tensor
+                                                     axes:(nullable NSArray*)axes
+                                                     name:(nullable NSString*)name;
+- (MPSGraphTensor*)reductionMinimumPropagateNaNWithTensor:(MPSGraphTensor*)tensor
+                                                     axes:(nullable NSArray*)axes
+                                                     name:(nullable NSString*)name;
+- (MPSGraphTensor*)meanOfTensor:(MPSGraphTensor*)tensor axes:(NSArray*)axes name:(nullable NSString*)name;
+- (MPSGraphTensor*)varianceOfTensor:(MPSGraphTensor*)tensor
+                         meanTensor:(MPSGraphTensor*)meanTensor
+                               axes:(NSArray*)axes
+                               name:(nullable NSString*)name;
+- (MPSGraphTensor*)normalizationWithTensor:(MPSGraphTensor*)tensor
+                                meanTensor:(MPSGraphTensor*)mean
+                            varianceTensor:(MPSGraphTensor*)variance
+                               gammaTensor:(nullable MPSGraphTensor*)gamma
+                                betaTensor:(nullable MPSGraphTensor*)beta
+                                   epsilon:(float)epsilon
+                                      name:(nullable NSString*)name;
+@end
+
+@interface MPSGraph (Products)
+- (MPSGraphTensor*)bandPartWithTensor:(MPSGraphTensor*)inputTensor
+                             numLower:(NSInteger)numLower
+                             numUpper:(NSInteger)numUpper
+                                 name:(nullable NSString*)name;
+- (MPSGraphTensor*)reshapeTensor:(MPSGraphTensor*)tensor withShape:(MPSShape*)shape name:(nullable NSString*)name;
+- (MPSGraphTensor*)transposeTensor:(MPSGraphTensor*)tensor
+                         dimension:(NSUInteger)dimensionIndex
+                     withDimension:(NSUInteger)dimensionIndex2
+                              name:(nullable NSString*)name;
+- (MPSGraphTensor*)matrixMultiplicationWithPrimaryTensor:(MPSGraphTensor*)primaryTensor
+                                         secondaryTensor:(MPSGraphTensor*)secondaryTensor
                                                     name:(nullable NSString*)name;
-- (MPSGraphTensor*)reshapeTensor:(MPSGraphTensor*)a withShape:(MPSShape*)shape name:(nullable NSString*)name;
-- (MPSGraphTensor*)broadcastTensor:(MPSGraphTensor*)a toShape:(MPSShape*)shape name:(nullable NSString*)name;
-- (MPSGraphTensor*)transposeTensor:(MPSGraphTensor*)a permutation:(NSArray*)p name:(nullable NSString*)name;
-- (MPSGraphTensor*)sliceTensor:(MPSGraphTensor*)a
-                        starts:(NSArray*)starts
-                          ends:(NSArray*)ends
-                       strides:(NSArray*)strides
-                          name:(nullable NSString*)name;
-- (MPSGraphTensor*)convolution2DWithSourceTensor:(MPSGraphTensor*)src
-                                   weightsTensor:(MPSGraphTensor*)w
-                                      descriptor:(MPSGraphConvolution2DOpDescriptor*)d
+@end
+
+@interface MPSGraph (Convolutions)
+- (MPSGraphTensor*)convolution2DWithSourceTensor:(MPSGraphTensor*)source
+                                   weightsTensor:(MPSGraphTensor*)weights
+                                      descriptor:(MPSGraphConvolution2DOpDescriptor*)descriptor
                                             name:(nullable NSString*)name;
-- (MPSGraphExecutable*)compileWithDevice:(nullable MPSGraphDevice*)device
-                                   feeds:(NSDictionary*)feeds
-                           targetTensors:(NSArray*)targets
-                        targetOperations:(nullable NSArray*)ops
-                   compilationDescriptor:(nullable MPSGraphCompilationDescriptor*)d;
+- (MPSGraphTensor*)convolution2DDataGradientWithIncomingGradientTensor:(MPSGraphTensor*)incomingGradient
+                                                         weightsTensor:(MPSGraphTensor*)weights
+                                                           outputShape:(MPSShape*)outputShape
+                                          forwardConvolutionDescriptor:(MPSGraphConvolution2DOpDescriptor*)descriptor
+                                                                  name:(nullable NSString*)name;
+- (MPSGraphTensor*)convolution2DWeightsGradientWithIncomingGradientTensor:(MPSGraphTensor*)incomingGradient
+                                                             sourceTensor:(MPSGraphTensor*)source
+                                                              outputShape:(MPSShape*)outputShape
+                                             forwardConvolutionDescriptor:(MPSGraphConvolution2DOpDescriptor*)descriptor
+                                                                     name:(nullable NSString*)name;
 @end
 NS_ASSUME_NONNULL_END

@@ -7,6 +7,7 @@ void fill_kernels(Kernels& table) {
   fill_convert(table);
   fill_unary(table);
   fill_binary(table);
+  fill_tiles(table);
   fill_reduce(table);
   fill_rows(table);
   fill_gemm(table);

@@ -115,6 +115,26 @@ struct Gemm {
   bool accumulate = false;  // added to what c holds
 };
 
+// One step of a function that runs over tiles of kTileVectors vectors, which stay in registers from step to step.
+struct TileStep {
+  int32_t op;                          // kTileLoad, ..., or the number of a Unary or Binary by tile_op()
+  int32_t form;                        // of a Binary: where its operands are
+  void* memory;                        // what is read or written, at the first tile
+  int64_t step;                        // bytes from there to the next tile
+  alignas(8) unsigned char scalar[8];  // in the type that is computed in
+};
+enum TileOp : int32_t {
+  kTileLoad,
+  kTileScalar,
+  kTileStore,
+  kTileStorePast,
+  kTileUnary = 16,
+  kTileBinary = 16 + kMaxKinds
+};
+// The operands of a Binary: the tile in registers first or second, with memory or a scalar; or the tile twice.
+enum TileForm : int32_t { kWithMemory, kMemoryWith, kWithScalar, kScalarWith, kWithItself };
+constexpr int64_t kTileVectors = 8;
+
 struct SgdStep {
   double lr, momentum, dampening, weight_decay;
   bool nesterov;
@@ -132,6 +152,12 @@ struct Kernels {
   UnaryLoop unary[kMaxKinds][kComputeTypes];
   BinaryLoop binary[kMaxKinds][kComputeTypes];
   ReduceLoops reduce[kMaxKinds][kComputeTypes];
+
+  // Runs all steps on each of some tiles of `tile_bytes`, float (0) or double (1), of the kinds that it has.
+  void (*tiles[2])(const TileStep* steps, int64_t count, int64_t tiles);
+  int64_t tile_bytes;
+  bool (*tile_has_unary)(int kind);
+  bool (*tile_has_binary)(int kind);
 
   // Between a stored type and its compute type; null where they are the same. `narrow` to bool is `!= 0`.
   void (*widen[kDTypes])(const void* stored, void* wide, int64_t n);
@@ -222,6 +248,7 @@ NEEDLE_BEGIN
 void fill_convert(Kernels& table);
 void fill_unary(Kernels& table);
 void fill_binary(Kernels& table);
+void fill_tiles(Kernels& table);
 void fill_reduce(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);

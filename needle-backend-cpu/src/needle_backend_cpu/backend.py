@@ -6,7 +6,7 @@ Functions of the extension are class attributes as they are, so that a call cost
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from needle.backend import Backend, View
+from needle.backend import IN_PLACE, Backend, View
 from needle.dtype import DTYPES, DType, bool_, float32, float64, int32, int64
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
@@ -34,6 +34,7 @@ class CpuBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
+    in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
     allocate = staticmethod(_ext.allocate)
     upload = staticmethod(_ext.upload)

@@ -7,8 +7,8 @@ meant they see from the buffers of their operands.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from needle.backend import Backend, View
-from needle.dtype import DTYPES, DType, float32, int32
+from needle.backend import IN_PLACE, Backend, Recording, View
+from needle.dtype import DTYPES, DType, bfloat16, float16, float32, float64, int32, int64
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cuda import libraries
 
@@ -17,7 +17,7 @@ libraries.load()
 from needle_backend_cuda import _ext  # noqa: E402  (needs the libraries)
 
 _STRIDED = (
-    "copy", "cast", "unary", "binary", "binary_scalar", "where", "reduce", "argmax", "cumsum", "matmul",
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "argsort",
 )  # fmt: skip
@@ -29,6 +29,8 @@ _FLOATS_ONLY = frozenset(
         "attention", "attention_grad",
     }
 )  # fmt: skip
+_HALVES = frozenset({float16, bfloat16})
+_TWICE_ROUNDED = frozenset({float64, int64})  # on their way to a half by float32
 
 
 class CudaBackend(Backend):
@@ -36,6 +38,7 @@ class CudaBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
+    in_place = IN_PLACE | {"elementwise"}
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -58,6 +61,7 @@ class CudaBackend(Backend):
     reduce = staticmethod(_ext.reduce)
 
     binary_scalar = staticmethod(_ext.binary_scalar)
+    elementwise = staticmethod(_ext.elementwise)
     matmul = staticmethod(_ext.matmul)
     linear = staticmethod(_ext.linear)
     conv2d = staticmethod(_ext.conv2d)
@@ -102,6 +106,11 @@ class CudaBackend(Backend):
     def sequence(self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]) -> Callable[[], None]:
         return _ext.Sequence(self.index, list(calls), list(moving)).run
 
+    def recording(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View], after: Sequence[Sequence[int]]
+    ) -> Recording:
+        return _ext.Recording(self.index, list(calls), list(moving), [list(those) for those in after])
+
     def copy_from(self, dst: _ext.Buffer, offset: int, src: _ext.Buffer, src_offset: int, nbytes: int) -> bool:
         _ext.copy_peer(dst, offset, src, src_offset, nbytes)
         return True
@@ -136,6 +145,8 @@ class CudaBackend(Backend):
             return f"{kind.op} does not compute in {dtypes[1]}"
         if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
             return f"{kind.op} does not compute in {dtypes[1]}"
+        if op == "elementwise" and _HALVES & set(dtypes) and _TWICE_ROUNDED & set(dtypes):
+            return "elementwise has no cast of float64 or int64 to a half"
         if op in _FLOATS_ONLY and not dtypes[0].is_float:
             return f"{op} takes floats, not {dtypes[0]}"
         if isinstance(kind, Random) and dtypes[0] is not (int32 if kind is Random.BITS else float32):

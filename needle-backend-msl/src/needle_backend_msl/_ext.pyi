@@ -1,8 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Sequence as Sequence_
 from typing import Any
 
 from needle.backend import Pair, View
+from needle.expression import Expression
 from needle.kinds import Binary, Pool, Random, Reduce, Unary
+
+bridge: object  # by which needle-backend-mps shares the device: include/needle_msl/bridge.h
 
 # The kernels' arguments are passed by position.
 
@@ -12,6 +15,10 @@ class Buffer:
     def ptr(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+class Sequence:
+    def __init__(self, calls: Sequence_[tuple[str, tuple[Any, ...]]], moving: list[View]) -> None: ...
+    def run(self) -> None: ...
+
 def allocate(nbytes: int) -> Buffer: ...
 def upload(dst: Any, offset: int, host: memoryview) -> None: ...
 def download(src: Any, offset: int, host: memoryview) -> None: ...
@@ -20,6 +27,9 @@ def cast(dst: View, src: View) -> None: ...
 def unary(kind: Unary, dst: View, x: View) -> None: ...
 def binary(kind: Binary, dst: View, a: View, b: View) -> None: ...
 def binary_scalar(kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None: ...
+def elementwise(
+    dsts: Sequence_[View], srcs: Sequence_[View], expression: Expression, scalars: Sequence_[float]
+) -> None: ...
 def where(dst: View, condition: View, a: View, b: View) -> None: ...
 def reduce(kind: Reduce, dst: View, x: View, rows: int, n: int) -> None: ...
 def argmax(dst: View, x: View, rows: int, n: int) -> None: ...
@@ -57,9 +67,9 @@ def log_softmax_grad(dst: View, g: View, y: View, rows: int, n: int) -> None: ..
 def cross_entropy(dst: View, logits: View, labels: View) -> None: ...
 def cross_entropy_grad(dst: View, g: View, logits: View, labels: View) -> None: ...
 def sgd_step(
-    params: Sequence[View],
-    grads: Sequence[View],
-    velocities: Sequence[View],
+    params: Sequence_[View],
+    grads: Sequence_[View],
+    velocities: Sequence_[View],
     lr: float,
     momentum: float,
     dampening: float,
@@ -67,10 +77,10 @@ def sgd_step(
     nesterov: bool,
 ) -> None: ...
 def adam_step(
-    params: Sequence[View],
-    grads: Sequence[View],
-    means: Sequence[View],
-    squares: Sequence[View],
+    params: Sequence_[View],
+    grads: Sequence_[View],
+    means: Sequence_[View],
+    squares: Sequence_[View],
     lr: float,
     beta1: float,
     beta2: float,

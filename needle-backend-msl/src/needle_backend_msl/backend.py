@@ -3,14 +3,15 @@
 Functions of the extension are class attributes as they are, so that a call costs no Python frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from needle.backend import Backend, View
 from needle.dtype import DTYPES, DType, bool_, float32, float64, int32
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_msl import _ext
 
-_STRIDED = ("copy", "cast", "unary", "binary", "binary_scalar", "reduce", "matmul", "linear")
+_STRIDED = ("copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "reduce", "matmul", "linear")
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
@@ -39,6 +40,7 @@ class MslBackend(Backend):
     binary = staticmethod(_ext.binary)
     binary_scalar = staticmethod(_ext.binary_scalar)
     where = staticmethod(_ext.where)
+    elementwise = staticmethod(_ext.elementwise)
     reduce = staticmethod(_ext.reduce)
     argmax = staticmethod(_ext.argmax)
     cumsum = staticmethod(_ext.cumsum)
@@ -77,6 +79,13 @@ class MslBackend(Backend):
         lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, step: int,
     ) -> None:  # fmt: skip
         _ext.adam_step(params, grads, means, squares, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+
+    def sequence(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View]
+    ) -> Callable[[], None] | None:
+        if any(getattr(type(self), name) is not getattr(MslBackend, name) for name, _ in calls):
+            return None  # a subclass computes some of these itself
+        return _ext.Sequence(calls, list(moving)).run
 
     def describe(self) -> str:
         name = _ext.device_name()

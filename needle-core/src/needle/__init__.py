@@ -197,6 +197,7 @@ from needle.neural import (
     dropout,
     embedding,
     gelu,
+    lstm,
     scaled_dot_product_attention,
     silu,
 )
@@ -325,6 +326,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "lstm",
     "manual_seed",
     "masked_fill",
     "matmul",

@@ -62,6 +62,20 @@ class Buffer(Protocol):
     def nbytes(self) -> int: ...
 
 
+class Recording(Protocol):
+    """Calls of a backend's methods that the device has taken down; see `Backend.recording`."""
+
+    @property
+    def note(self) -> str:
+        """One line for people: how the calls are repeated and, if not by one command, why."""
+
+    def update(self, call: int, args: tuple[Any, ...]) -> None:
+        """From the next run on, the call of that number has these arguments: the same views, other numbers."""
+
+    def run(self) -> None:
+        """Make all calls."""
+
+
 class View:
     """An array as kernels see it: a buffer, a layout in it, and an element type."""
 
@@ -114,6 +128,9 @@ class Backend(ABC):
 
     dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
     strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
+    # Names of the ops whose result may be the very memory of a contiguous operand of its size and dtype: beside those
+    # of IN_PLACE such as read each element, or row, before they write it. Memory planning makes use of them.
+    in_place: frozenset[str] = IN_PLACE
 
     # Memory. Offsets and sizes in bytes; `host` is a contiguous buffer of bytes (a memoryview).
 
@@ -172,7 +189,7 @@ class Backend(ABC):
     ) -> None:
         """Several elementwise functions in one pass: `expression` says which, over the elements of `srcs`, and which
         of its values are written to `dsts`. All have as many elements as the results, or one; in row-major order. A
-        result overlaps no operand. If strided, srcs have any strides."""
+        result overlaps no operand, unless `in_place` has the op. If strided, srcs have any strides."""
         _missing("elementwise")
 
     def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
@@ -335,6 +352,15 @@ class Backend(ABC):
         """A function that makes all these calls of native methods, (name, arguments), one after another and without
         Python between them; or None. It may be called again and again. The buffers of the views in `moving` are read
         anew each time, those of all other views stay."""
+        return None
+
+    def recording(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], moving: Sequence[View], after: Sequence[Sequence[int]]
+    ) -> Recording | None:
+        """As `sequence`, for a device that can take down work and repeat all of it by one command, such as a CUDA
+        graph; or None. `after[i]` are the earlier calls that call i must follow: others may run beside it. A run may
+        find buffers of `moving` views replaced, and then takes the work down anew: core sees to it that this is rare.
+        Numbers of a call change by `update`. The first run makes each call, so that nothing is left to be prepared."""
         return None
 
     def set_matmul_precision(self, precision: str) -> None:  # noqa: B027  (there may be nothing to set)

@@ -1,6 +1,7 @@
 """needle.compile: a function of tensors, captured once for each kind of arguments and replayed from then on."""
 
 import functools
+import inspect
 import logging
 import os
 import sys
@@ -13,16 +14,20 @@ import numpy as np
 
 from needle import tracing
 from needle.compilers import compiler as find_compiler
+from needle.dispatch import get_matmul_precision
 from needle.errors import ArgumentError, DeviceError
 from needle.face import Tensor
 from needle.graph import is_grad_enabled
+from needle.lending import Lent
 from needle.ndarray import NDArray
+from needle.precision import autocast_dtype
 from needle.program.replay import Making, Program, capture
 from needle.registry import device as as_device
 from needle.trees import flatten, unflatten
 
 log = logging.getLogger("needle.compile")
 LIMIT = 16  # programs that a compiled function keeps
+_OWN = frozenset({"function", "device", "by", "limit", "programs", "captures", "lock", "passing"})
 
 
 class Compiled:
@@ -36,25 +41,45 @@ class Compiled:
         self.limit = limit
         self.programs: dict[Any, list[Program]] = {}
         self.captures = 0
+        self.passing = ""  # why the last program was not kept
         self.lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
         """What the function has, such as the parameters of a module."""
-        return getattr(self.__dict__["function"], name)
+        if "function" not in self.__dict__ or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """On the function, if it is none of this object's own attributes."""
+        own = name in _OWN or name.startswith("__") or "function" not in self.__dict__
+        object.__setattr__(self, name, value) if own else setattr(self.function, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if tracing.active is not None:  # within another captured function, it is a part of that one
             return self.function(*args, **kwargs)
-        leaves, shape = flatten((args, kwargs), tensor_like)
+        leaves, shape = _flattened(args, kwargs)
         signature = self._signature(leaves, shape)
-        leaves = [_compacted(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        if all(leaf.array.layout.compacted for leaf in leaves if isinstance(leaf, Tensor)):
+            return self._answer(signature, leaves, shape)[0]
+        lent = Lent(leaves)
+        with lent:
+            result, written = self._answer(signature, lent.leaves, shape)
+            return lent.returned(result, written)
+
+    def _answer(self, signature: Any, leaves: list[Any], shape: Any) -> tuple[Any, list[int]]:
+        """What the function returns, and which tensors among its arguments it wrote into, by their number."""
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        programs = self.programs.get(signature, [])
         with self.lock:  # the temporaries of a program have one place
+            programs = self.programs.get(signature, [])
             for program in programs:
                 if program.fits():
-                    return program.run(inputs)
+                    return program.run(inputs), program.written
         return self._capture(signature, programs, unflatten(shape, leaves), inputs)
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles are of the function alone: its programs belong to the memory that is here."""
+        return Compiled, (self.function, self.device, self.by, self.limit)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method of a class."""
@@ -67,6 +92,10 @@ class Compiled:
             return f"{self._name}: not yet captured; call it once"
         return "\n\n".join(f"{self._name}, program {i}\n{p.explain()}" for i, p in enumerate(kept))
 
+    def memory(self) -> int:
+        """Bytes planned for the temporaries of all programs."""
+        return sum(p.execution.memory.nbytes for programs in self.programs.values() for p in programs)
+
     def graphs(self) -> list[Any]:
         """The improved Graph of each program."""
         return [program.graph for programs in self.programs.values() for program in programs]
@@ -78,7 +107,8 @@ class Compiled:
     def _signature(self, leaves: list[Any], shape: Any) -> Any:
         buffers = [id(leaf.array.buffer) for leaf in leaves if isinstance(leaf, Tensor)]
         shared = () if len(set(buffers)) == len(buffers) else tuple(map(buffers.index, buffers))
-        return shape, is_grad_enabled(), tuple(map(self._described, leaves)), shared
+        mode = is_grad_enabled(), autocast_dtype(), get_matmul_precision()
+        return shape, mode, tuple(map(self._described, leaves)), shared
 
     def _described(self, leaf: Any) -> Any:
         """What a program depends on: of a tensor its type, of all else its value or identity."""
@@ -92,23 +122,28 @@ class Compiled:
                 f"compile: {self._name} was given a {type(leaf).__name__}, whose values would be kept for ever; "
                 "pass needle.Tensor(...) of it"
             )
-        if leaf is None or isinstance(leaf, bool | int | float | str | bytes):
+        if isinstance(leaf, float | complex | np.generic):
+            return type(leaf), repr(leaf)  # which tells -0.0 from 0.0, and is equal for NaN
+        if leaf is None or isinstance(leaf, bool | int | str | bytes):
             return type(leaf), leaf
+        if isinstance(leaf, set | frozenset) and all(isinstance(x, int | str | bytes) for x in leaf):
+            return type(leaf), frozenset((type(x), x) for x in leaf)
         return _Same(leaf)
 
     def _capture(
         self, signature: Any, programs: list[Program], arguments: tuple[Any, Any], inputs: list[Tensor]
-    ) -> Any:
+    ) -> tuple[Any, list[int]]:
         start = perf_counter()
         reason = self._reason(signature, programs)
         known = [seen.tensor for program in programs for seen in program.seen]
         result, program = capture(self.function, arguments, inputs, known, self.by)
-        self.captures += 1
-        self._keep(signature, program)
+        with self.lock:
+            self.captures += 1
+            self._keep(signature, program)
         if log.isEnabledFor(logging.INFO):
             log.info("%s: captured in %.0f ms, %s; %s", self._name, (perf_counter() - start) * 1e3, reason,
                      program.summary())  # fmt: skip
-        return result
+        return result, program.written
 
     def _reason(self, signature: Any, programs: list[Program]) -> str:
         if programs:
@@ -118,7 +153,12 @@ class Compiled:
         return "again because the arguments are new: " + _difference(signature, next(reversed(self.programs)))
 
     def _keep(self, signature: Any, program: Program) -> None:
-        """Keep a program; the one not used for longest goes where there are too many."""
+        """Keep a program, if it can be replayed; the one not used for longest goes where there are too many."""
+        if program.passing:
+            if program.passing != self.passing:
+                log.warning("%s: runs without replay: %s", self._name, program.passing)
+            self.passing = program.passing
+            return
         self.programs.setdefault(signature, []).append(program)
         if sum(map(len, self.programs.values())) > self.limit:
             oldest = next(iter(self.programs))
@@ -147,14 +187,16 @@ class _Same:
         return f"{type(self.held).__name__} at {id(self.held):#x}"
 
 
-def _compacted(tensor: Tensor) -> Tensor:
-    """The tensor as programs take it: contiguous, and from the beginning of its memory."""
-    if tensor.array.layout.compacted:
-        return tensor
-    if not tensor.requires_grad:
-        return Tensor(tensor.array.copy())
-    tensor.array = tensor.array.copy()  # the same tensor, for its gradient
-    return tensor
+def _flattened(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The leaves of a call's arguments and their shape; quickly where all are tensors, as in a training loop."""
+    if not kwargs and all(type(arg) is Tensor for arg in args):
+        return list(args), _flat_shape(len(args))
+    return flatten((args, kwargs), tensor_like)
+
+
+@functools.cache
+def _flat_shape(count: int) -> Any:
+    return flatten(((0,) * count, {}))[1]
 
 
 def tensor_like(leaf: Any) -> bool:
@@ -164,8 +206,11 @@ def tensor_like(leaf: Any) -> bool:
 def _difference(now: Any, before: Any) -> str:
     if now[0] != before[0]:
         return "they are nested in another way"
-    if now[1] != before[1]:
-        return f"gradients are {'on' if now[1] else 'off'}"
+    for what, a, b in zip(
+        ("gradients are", "autocast is", "the precision of products is"), now[1], before[1], strict=True
+    ):
+        if a != b:
+            return f"{what}: {a}, it was {b}"
     for i, (a, b) in enumerate(zip(now[2], before[2], strict=False)):
         if a != b:
             return f"argument {i} is {a}, it was {b}"
@@ -184,7 +229,9 @@ def compile(
 
     Parameters, running statistics and optimizers' state are updated as ever, random numbers go on, learning rates are
     read anew. What Python computes from tensors' values (`.item()`, `if x.sum() > 0`) cannot be replayed and is
-    refused with its line; what else Python does inside, such as printing or appending to a list, happens once.
+    refused with its line; what else Python does inside, such as printing, happens once. Numbers, text and containers
+    that the function reads in closures, globals and attributes are looked at before each replay: if they are others, it
+    is captured again; if it changes them itself, it is not replayed at all.
     `disable` names passes to leave out; `limit` is how many programs are kept. `compiler` names another compiler, such
     as "tvm" of the package needle-tvm, and `options` are its own.
     """
@@ -192,6 +239,12 @@ def compile(
         return functools.partial(compile, device=device, compiler=compiler, disable=disable, limit=limit, **options)
     if not callable(function):
         raise ArgumentError(f"compile: takes a function, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ArgumentError(
+            "compile: takes a function that returns, not a generator or coroutine: it ends after a replay"
+        )
+    if limit < 1:
+        raise ArgumentError(f"compile: limit is {limit}; at least one program is kept")
     by = Making(frozenset([disable] if isinstance(disable, str) else disable))
     if compiler is not None:
         module = find_compiler(compiler)

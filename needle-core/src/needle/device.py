@@ -1,6 +1,7 @@
 """Device: one place to run, a backend's name and an index. The only module that reads text such as "cuda:1"."""
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from needle.errors import DeviceError
@@ -13,6 +14,7 @@ class Device:
 
     __slots__ = ("backend", "index")
     _interned: ClassVar[dict[tuple[str, int], "Device"]] = {}
+    opened: ClassVar[Callable[["Device"], Any]]  # the backend of a device; given by the registry, which stands above
 
     backend: str
     index: int
@@ -27,6 +29,10 @@ class Device:
             object.__setattr__(found, "index", index)
             found = cls._interned.setdefault((backend, index), found)
         return found
+
+    def synchronize(self) -> None:
+        """Wait for all work on the device; raises what went wrong before."""
+        Device.opened(self).synchronize()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Device is immutable: cannot set {name}")

@@ -5,6 +5,7 @@ which derivatives of higher order follow.
 """
 
 from collections.abc import Iterator
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,87 @@ def mean_pool_grad(g: Any, shape: Shape, size: Any, stride: Any, padding: Any) -
         part = share.embedded(window_steps(wide, g.shape, stride, place), wide)
         total = part if total is None else total + part
     return total.sliced(inner_steps(shape, padding))  # type: ignore[union-attr]
+
+
+# Of single elements, for `one_pass`: hence tuples, and None for what is left out.
+
+
+def gelu(x: Any) -> tuple[Any]:
+    """x * P(N(0, 1) <= x)."""
+    return (x * ((x * sqrt(0.5)).erf() + 1.0) * 0.5,)
+
+
+def gelu_grad(g: Any, x: Any) -> tuple[Any]:
+    """P(N(0, 1) <= x) + x times its density."""
+    share = ((x * sqrt(0.5)).erf() + 1.0) * 0.5
+    return (g * (share + x * (x.square() * -0.5).exp() * (1 / sqrt(2 * pi))),)
+
+
+def gelu_tanh(x: Any) -> tuple[Any]:
+    """x * (1 + tanh(z)) / 2 with z = sqrt(2 / pi) * (x + 0.044715 x**3)."""
+    return (x * (_bent(x).tanh() + 1.0) * 0.5,)
+
+
+def gelu_tanh_grad(g: Any, x: Any) -> tuple[Any]:
+    t = _bent(x).tanh()
+    slope = (x.square() * (3 * 0.044715) + 1.0) * sqrt(2 / pi)  # of z
+    return (g * ((t + 1.0) * 0.5 + x * (1.0 - t * t) * slope * 0.5),)
+
+
+def _bent(x: Any) -> Any:
+    return (x + x.square() * x * 0.044715) * sqrt(2 / pi)
+
+
+def silu(x: Any) -> tuple[Any]:
+    """x * sigmoid(x)."""
+    return (x * x.sigmoid(),)
+
+
+def silu_grad(g: Any, x: Any) -> tuple[Any]:
+    s = x.sigmoid()
+    return (g * (s + x * (s * (1.0 - s))),)
+
+
+def lstm_step(*sums_and_cell: Any) -> tuple[Any, ...]:
+    """h', c' and the gates i, f, g, o, from what the inputs and the state give to each gate, and c."""
+    *sums, c = sums_and_cell
+    i, f, g, o = (a + b for a, b in zip(sums[:4], sums[4:], strict=True))
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = f * c + i * g
+    return o * c.tanh(), c, i, f, g, o
+
+
+def lstm_step_grad(dh: Any, back: Any, dc: Any, i: Any, f: Any, g: Any, o: Any, c: Any, before: Any) -> tuple[Any, ...]:
+    """The cotangents of the gates' sums and of the cell before, from that of h (its result's and its successor's) and
+    of c; any of the three may be None, but not all."""
+    t = c.tanh()
+    dh = dh if back is None else back if dh is None else dh + back
+    through = None if dh is None else dh * (o * (1.0 - t * t))
+    dc = dc if through is None else through if dc is None else dc + through
+    do = o * 0.0 if dh is None else dh * (t * (o * (1.0 - o)))
+    return dc * (g * (i * (1.0 - i))), dc * (before * (f * (1.0 - f))), dc * (i * (1.0 - g * g)), do, dc * f
+
+
+def lstm(inputs: Any, h: Any, c: Any, weight: Any, bias: Any) -> list[list[Any]]:
+    """h, c and the gates i, f, g, o of each time: (T, B, 4H), ... -> six lists of T (B, H)."""
+    n, kept = weight.shape[0], []
+    for t in range(inputs.shape[0]):
+        sums = inputs[t], h @ weight + bias
+        kept.append(lstm_step(*[x[:, i * n : (i + 1) * n] for x in sums for i in range(4)], c))
+        h, c = kept[-1][:2]
+    return [list(values) for values in zip(*kept, strict=True)]
+
+
+def lstm_grad(dh: Any, dc: Any, inputs: Any, h: Any, c: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
+    """The gradients of all inputs, from those of h at all times and of the last c, either of which may be None."""
+    hidden, cells, *gates = lstm(inputs, h, c, weight, bias)
+    steps, back = len(hidden), None
+    sums: list[Any] = []
+    for t in reversed(range(steps)):
+        wanted = None if dh is None else dh[t]
+        i, f, g, o = (gate[t] for gate in gates)
+        *slopes, dc = lstm_step_grad(wanted, back, dc, i, f, g, o, cells[t], cells[t - 1] if t else c)
+        sums.insert(0, slopes[0].concatenated(slopes[1:], 1))
+        back = sums[0] @ weight.mT
+    rows, earlier = sums[0].concatenated(sums[1:], 0), h.concatenated(hidden[:-1], 0)
+    return rows.reshape(steps, *sums[0].shape), back, dc, earlier.mT @ rows, rows.sum(0)

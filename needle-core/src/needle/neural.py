@@ -1,30 +1,37 @@
 """The functions that layers are made of: activations, dropout, embedding, attention. Compositions of ops."""
 
-from math import pi, sqrt
-
 import numpy as np
 
 from needle import init
 from needle.errors import ArgumentError, IndexRangeError, ShapeError
 from needle.functions import as_tensor
+from needle.fused import floating, promoted
+from needle.ops.curves import GELU, SiLU, TanhGELU
+from needle.ops.recurrent import CELL, HIDDEN, LSTM, LSTMResult
 from needle.random import Generator
-from needle.tensor import Tensor, TensorLike
+from needle.tensor import Tensor, TensorLike, apply
 
 
 def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     """x * P(N(0, 1) <= x) (Hendrycks and Gimpel, 2016), by erf; or by the approximation "tanh"."""
-    y = as_tensor(x)
-    if approximate == "none":
-        return y * ((y * sqrt(0.5)).erf() + 1.0) * 0.5
-    if approximate != "tanh":
+    if approximate not in ("none", "tanh"):
         raise ArgumentError(f"gelu: the approximation is 'none' or 'tanh', not {approximate!r}")
-    return y * (((y + y * y * y * 0.044715) * sqrt(2 / pi)).tanh() + 1.0) * 0.5
+    return apply(GELU() if approximate == "none" else TanhGELU(), floating(as_tensor(x)))
 
 
 def silu(x: TensorLike) -> Tensor:
     """x * sigmoid(x)."""
-    y = as_tensor(x)
-    return y * y.sigmoid()
+    return apply(SiLU(), floating(as_tensor(x)))
+
+
+def lstm(inputs: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A layer's walk through a sequence (Hochreiter and Schmidhuber, 1997): h of all times (T, B, H), and the last c.
+
+    `inputs` (T, B, 4H) is what each time gives to the gates i, f, g, o; h @ weight (H, 4H) + bias (4H,) is added. h
+    and c (B, H) are the state before.
+    """
+    kept = apply(LSTM(), *promoted(inputs, h, c, weight, bias))
+    return apply(LSTMResult(HIDDEN), kept), apply(LSTMResult(CELL), kept)
 
 
 def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:

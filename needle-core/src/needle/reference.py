@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from needle import philox
-from needle.backend import Backend, BackendInfo, ConformanceProfile, Probe, View, hookimpl
+from needle.backend import IN_PLACE, Backend, BackendInfo, ConformanceProfile, Probe, View, hookimpl
 from needle.dtype import (
     DTYPES,
     DType,
@@ -160,6 +160,7 @@ class NumpyBackend(LayerReference, Backend):
          "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad", "attention",
          "attention_grad"}
     )  # fmt: skip
+    in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
     def allocate(self, nbytes: int) -> HostBuffer:
         return HostBuffer(nbytes)

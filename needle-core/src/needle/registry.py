@@ -181,6 +181,7 @@ def _probed_apart(plugin: Plugin) -> Probe:
 
 
 registry = Registry()
+Device.opened = registry.backend
 _chosen: ContextVar[Device | None] = ContextVar("needle_device", default=None)
 
 

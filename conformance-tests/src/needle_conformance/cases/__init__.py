@@ -14,6 +14,7 @@ from needle_conformance.cases import (
     movement,
     norm,
     pairwise,
+    recurrent,
     reduction,
     scalar,
     softmax,
@@ -31,6 +32,7 @@ CASES: list[Case] = [
     *matmul.CASES,
     *conv.CASES,
     *norm.CASES,
+    *recurrent.CASES,
     *arrangement.CASES,
     *creation.CASES,
 ]

@@ -85,6 +85,11 @@ LAYERS = [
           "attention: batches differ: q is (2, 3, 4), k is (3, 4), v is (3, 4)", name="attention"),
     Fails(lambda q, k, v: q.attention(k, v), [(3, 4), (5, 2), (5, 4)], ShapeError,
           "attention: q and k share D, k and v share S: q is (3, 4), k is (5, 2), v is (5, 4)", name="attention_width"),
+    Fails(lambda x, h, c, w, b: ndl.lstm(x, h, c, w, b), [(3, 2, 8), (2, 2), (2, 3), (2, 8), (8,)], ShapeError,
+          "lstm: with inputs (3, 2, 8) and weight (2, 8), h and c are (B, H) and bias is (4H,), "
+          "not (2, 2), (2, 3) and (8,)", name="lstm"),
+    Fails(lambda x, h, c, w, b: ndl.lstm(x, h, c, w, b), [(0, 2, 8), (2, 2), (2, 2), (2, 8), (8,)], ShapeError,
+          "lstm: takes inputs (T, B, 4H) and a weight (H, 4H), not (0, 2, 8) and (2, 8)", name="lstm_none"),
     Fails(lambda x: ndl.topk(x, 5), [(3, 4)], ShapeError, "topk: 5 elements of 4 along axis -1: shape is (3, 4)",
           name="topk"),
     Fails(lambda x: ndl.argsort(x, 2), [(3, 4)], ShapeError, "argsort: axis 2 is out of range for rank 2",

@@ -36,12 +36,21 @@ class Program:
     smooth: bool = True  # whether its gradients have no kinks, at which two devices may differ
 
     def run(self, device: Device, wide: bool = False, compiled: bool = False) -> list[Any]:
-        """The result, and if the program is smooth the gradients of its sum, in NumPy."""
+        """The result, and if the program is smooth the gradients of its sum, in NumPy. Compiled, it is captured with
+        zeros and then replayed."""
         tensors = [self._placed(leaf, device, wide) for leaf in self.leaves]
-        result = ndl.compile(self._result)(*tensors) if compiled else self._result(*tensors)
+        function = self._values
+        if compiled:
+            function = ndl.compile(self._values)
+            function(*[Tensor(x.array * 0, requires_grad=x.requires_grad) for x in tensors])
+        return [x.numpy() for x in function(*tensors) if x is not None]
+
+    def _values(self, *tensors: Tensor) -> list[Tensor | None]:
+        """The result and its gradients."""
+        result = self._result(*tensors)
         leaves = [x for x in tensors if x.requires_grad]
         gradients = ndl.grad(result.sum(), leaves, allow_unused=True) if self._has_gradients(result, leaves) else []
-        return [x.numpy() for x in (result, *gradients) if x is not None]
+        return [result.detach(), *gradients]
 
     def _placed(self, leaf: Leaf, device: Device, wide: bool) -> Tensor:
         dtype = "float64" if wide and leaf.dtype == "float32" else leaf.dtype

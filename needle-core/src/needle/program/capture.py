@@ -58,6 +58,7 @@ class Seen:
     tensor: Any
     array: Any
     grad: Any  # the Tensor, or None
+    requires_grad: bool
     forgotten: bool = False  # whether the function dropped the gradient before it looked at it
 
 
@@ -128,7 +129,7 @@ class Recorder:
         if id(buffer) in self.made:
             return
         grad = self.before[id(tensor)][1] if id(tensor) in self.before else tensor.grad
-        self.seen[id(tensor)] = Seen(tensor, tensor.array, grad)
+        self.seen[id(tensor)] = Seen(tensor, tensor.array, grad, tensor.requires_grad)
         if id(buffer) not in self.holders:
             self.holding(f"a tensor of shape {tensor.shape}", lambda: tensor.array)
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from needle.dispatch import dispatcher
-from needle.dtype import DType, bfloat16, float16, int8, uint8
+from needle.dtype import DType
 from needle.expression import STEPS, Expression, Step
 from needle.kinds import Kind
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
 MOST_STEPS = 24
 MOST_OPERANDS = 12
-_NARROW = frozenset({float16, bfloat16, int8, uint8})  # computed in a wider type, and rounded after each step
 
 
 @dataclass(eq=False)
@@ -67,19 +66,17 @@ class _Grouping:
         return self.all
 
     def _fits(self, node: Node) -> bool:
-        """Whether a node can be part of a group: whole, contiguous results of types that need no rounding."""
+        """Whether a node can be part of a group: whole, contiguous results of types that the device computes so."""
         if node.op not in STEPS:
             return False
         result = node.writes[0]
         if not result.whole or len(self.writers[result.storage]) != 1 or result.storage.role is not Role.TEMPORARY:
             return False
-        dtypes = {x.dtype for x in [*node.reads, result]}
         backend = dispatcher(node.device).backend
         kind = node.args[0] if isinstance(node.args[0], Kind) else None
         own = (result.dtype, *(x.dtype for x in node.reads))
         return (
             result.layout.size > 0
-            and not dtypes & _NARROW
             and backend.implements("elementwise")
             and backend.implements(node.op)
             and backend.supports("elementwise", None, own) is None
@@ -99,13 +96,15 @@ class _Grouping:
     def _may_wait(self, group: _Group, until: int) -> bool:
         """Whether the group could as well be computed at `until`: nobody in between needs or disturbs it."""
         members = set(group.members)
-        wrote = {x.storage for i in members for x in self.nodes[i].writes}
-        read = {x.storage for i in members for x in self.nodes[i].reads}
+        wrote: set[Storage] = set()
+        read: set[Storage] = set()
         for i in range(group.first, until):
-            if i not in members:
-                node = self.nodes[i]
-                if any(x.storage in wrote for x in node.reads) or any(x.storage in read for x in node.writes):
-                    return False
+            node = self.nodes[i]
+            if i in members:
+                wrote |= {x.storage for x in node.writes}
+                read |= {x.storage for x in node.reads}
+            elif any(x.storage in wrote for x in node.reads) or any(x.storage in read for x in node.writes):
+                return False
         return True
 
     def _whole_reads(self, node: Node, group: _Group) -> bool:

@@ -131,6 +131,7 @@ class Graph:
 
     nodes: list[Node]
     results: list[Operand] = field(default_factory=list)
+    most_alive: int = 0  # bytes of temporaries that were alive at once as the graph was captured
 
     def storages(self) -> list[Storage]:
         """Every storage, in order of first appearance."""
@@ -220,7 +221,8 @@ def verify(graph: Graph) -> Graph:
     for i, node in enumerate(graph.nodes):
         updates = [x for j in UPDATES.get(node.op, ()) for x in operands_in(node.args[j])]
         for x in node.reads:
-            if x.storage.role is Role.TEMPORARY and x.storage not in written and x not in updates:
+            missing = x.storage.role is Role.TEMPORARY and x.storage not in written and x.layout.size > 0
+            if missing and x not in updates:
                 raise GraphError(f"graph: node {i} ({node.name}) reads a temporary that nothing wrote")
         for x in node.writes:
             if x.storage.role is Role.CONSTANT:
@@ -229,7 +231,7 @@ def verify(graph: Graph) -> Graph:
         for x in [*node.reads, *node.writes]:
             _check_inside(x, f"node {i} ({node.name})")
     for x in graph.results:
-        if x.storage.role is Role.TEMPORARY and x.storage not in written:
+        if x.storage.role is Role.TEMPORARY and x.storage not in written and x.layout.size > 0:
             raise GraphError("graph: a result is a temporary that nothing wrote")
         _check_inside(x, "the results")
     return graph

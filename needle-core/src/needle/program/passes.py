@@ -13,6 +13,9 @@ from needle.kinds import Unary
 from needle.layout import Layout
 from needle.program.fusion import fuse_elementwise
 from needle.program.graph import Graph, Node, Operand, Role, Storage, map_operands, operands_in
+from needle.program.recompute import recompute
+from needle.program.unfolding import unfold
+from needle.program.updates import early_updates
 
 _LARGEST_CONSTANT = 1 << 20  # bytes of a folded result: more would be held for ever to save one pass
 
@@ -175,5 +178,8 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "forward_copies": forward_copies,
     "epilogues": epilogues,
     "dead_code": dead_code,
+    "early_updates": early_updates,
+    "recompute": recompute,
+    "unfold": unfold,
     "fuse_elementwise": fuse_elementwise,
 }

@@ -1,7 +1,7 @@
 """Program: a captured function, ready to run again; and how it is captured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from needle.errors import GraphError
@@ -9,8 +9,10 @@ from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Guard, Holder, Recorder, Seen, recording
 from needle.program.graph import Graph, Operand, Role, Storage, verify
+from needle.program.memory import alive
 from needle.program.passes import PASSES
 from needle.program.plan import Execution
+from needle.program.surroundings import Surroundings
 from needle.trees import flatten, unflatten
 
 
@@ -21,6 +23,7 @@ class Update:
     target: Callable[[list[Tensor]], Tensor]
     attribute: str  # "array" or "grad"
     result: int | None  # which of the graph's results it gets; None: no gradient
+    forgotten: bool = False  # whether the function drops the gradient that was there, and does not look at it
 
 
 @dataclass(eq=False)
@@ -39,15 +42,34 @@ class Program:
     seen: list[Seen]
     shape: Any  # of what the function returns
     leaves: list[Any]  # what it returns: of tensors where they come from, other things as they are
+    flags: list[tuple[Tensor, bool]]  # which tensors from outside required gradients
+    surroundings: Surroundings
+    passing: str  # why it may not be kept: what Python changed while it ran
+
+    def __post_init__(self) -> None:
+        written = {x.storage for node in self.captured.nodes for x in node.writes}
+        self.written = [i for i, storage in enumerate(self.inputs) if storage in written]
+        self.forgotten = [update for update in self.updates if update.forgotten]
 
     def fits(self) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
-        return not self._rebind() and all(guard.holds for guard in self.guards)
+        return (
+            not self._rebind()
+            and all(guard.holds for guard in self.guards)
+            and all(tensor.requires_grad is flag for tensor, flag in self.flags)
+            and not self.surroundings.changed()
+        )
 
     def misfit(self) -> str:
         """Why it does not."""
         broken = [guard.what for guard in self.guards if not guard.holds]
-        return self._rebind() or (f"{broken[0]} during capture and now is not" if broken else "it fits")
+        broken += [
+            f"a tensor of shape {tensor.shape} {'required' if flag else 'did not require'} gradients"
+            for tensor, flag in self.flags if tensor.requires_grad is not flag
+        ]  # fmt: skip
+        changed = self.surroundings.changed()
+        other = f"{changed} was another" if changed else "it fits"
+        return self._rebind() or (f"{broken[0]} during capture and now is not" if broken else other)
 
     def _rebind(self) -> str:
         for holder in self.holders:
@@ -64,6 +86,8 @@ class Program:
     def run(self, inputs: list[Tensor]) -> Any:
         for storage, tensor in zip(self.inputs, inputs, strict=True):
             self.execution.bind(storage, tensor.array.buffer)
+        for update in self.forgotten:  # so that its memory is free for the new one
+            update.target(inputs).grad = None
         for renew in self.renewals:
             renew()
         results = self.execution.run()
@@ -91,8 +115,10 @@ class Program:
         lines = [f"  {'captured':24} {len(self.captured.nodes):6} kernels  {_mib(self.captured.nbytes)} moved"]
         lines += [f"  {name:24} {nodes:6} kernels  {_mib(nbytes)} moved" for name, nodes, nbytes in self.stages]
         lines.append(
-            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, {_mib(memory.nbytes)} planned"
+            f"  memory of temporaries: {_mib(memory.unshared)} if each had its own, "
+            f"{_mib(max(alive(self.captured), default=0))} alive at once as captured, {_mib(memory.nbytes)} planned"
         )
+        lines += [f"  {note}" for note in getattr(self.execution, "notes", ())]
         return "\n".join(lines)
 
 
@@ -121,8 +147,11 @@ def capture(
     """Run a function and record it: what it returns, and the program. Inputs are compacted."""
     args, kwargs = arguments
     recorder = Recorder([tensor.array for tensor in inputs], known)
+    surroundings = Surroundings(function, [x for x in flatten(arguments)[0] if not isinstance(x, Tensor)])
     with recording(recorder):
         result = function(*args, **kwargs)
+    changed, drawn = surroundings.changed(), surroundings.drawn()
+    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
     leaves, shape = flatten(result, lambda leaf: isinstance(leaf, Tensor | NDArray))
     operands: list[Operand] = []
     returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
@@ -130,9 +159,11 @@ def capture(
     graph = verify(Graph(list(recorder.nodes), operands))
     improved, stages = improve(graph, by.disable, by.passes)
     execution = by.execution(improved)
+    given = set(map(id, inputs))
+    flags = [(seen.tensor, seen.requires_grad) for seen in recorder.seen.values() if id(seen.tensor) not in given]
     program = Program(
         graph, improved, stages, execution, recorder.inputs, list(recorder.holders.values()), recorder.guards,
-        recorder.renewals, updates, list(recorder.seen.values()), shape, returned,
+        recorder.renewals, updates, list(recorder.seen.values()), shape, returned, flags, surroundings, passing,
     )  # fmt: skip
     _detach(graph, improved)
     return result, program
@@ -154,10 +185,10 @@ def improve(
     unknown = disable - PASSES.keys()
     if unknown:
         raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
-    stages = []
+    stages, most_alive = [], max(alive(graph), default=0)
     for name, run in PASSES.items():
         if name in passes and name not in disable:
-            graph = verify(run(graph))
+            graph = verify(run(replace(graph, most_alive=most_alive)))
             stages.append((name, len(graph.nodes), graph.nbytes))
     return graph, stages
 
@@ -178,7 +209,16 @@ def _returned(leaf: Any, recorder: Recorder, inputs: list[Tensor], operands: lis
             return leaf
         operands.append(recorder.operand(array))
         return _Leaf(None, len(operands) - 1, isinstance(leaf, Tensor))
+    if any(isinstance(value, Tensor) and id(value.array.buffer) in recorder.made for value in _attributes(leaf)):
+        raise GraphError(
+            f"compile: a result is a {type(leaf).__name__} that holds tensors, which a replay would not make anew; "
+            "return tensors, or tuples, lists, dicts or dataclasses of them"
+        )
     return leaf
+
+
+def _attributes(thing: Any) -> list[Any]:
+    return list(getattr(thing, "__dict__", {}).values())
 
 
 def _updates(recorder: Recorder, inputs: list[Tensor], operands: list[Operand]) -> list[Update]:
@@ -196,7 +236,7 @@ def _updates(recorder: Recorder, inputs: list[Tensor], operands: list[Operand]) 
             if tensor.grad is not None:
                 operands.append(recorder.operand(tensor.grad.array))
                 result = len(operands) - 1
-            updates.append(Update(target, "grad", result))
+            updates.append(Update(target, "grad", result, seen.forgotten))
     return updates
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from needle import Device, NDArray, Tensor, tracing
+from needle.compiled import Compiled
 from needle.errors import DataError, DTypeError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
@@ -190,6 +191,8 @@ def _parts(fields: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tupl
     """The Tensors and Modules among named values and in containers there, but not those inside Modules."""
     for key, value in fields:
         name = f"{prefix}{key}"
+        if isinstance(value, Compiled):
+            value = value.function
         if isinstance(value, Tensor | Module):
             yield name, value
         elif isinstance(value, Mapping):

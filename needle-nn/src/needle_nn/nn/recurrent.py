@@ -53,6 +53,14 @@ class _Cell(Module):
         """The next state, from `inputs(x)` at one time and the state before."""
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
+    def walk(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The hidden states (T, B, H) and the last state, from `inputs(x)` at all times and the state before."""
+        hidden = []
+        for part in functions.split(inputs, inputs.shape[0]):
+            state = self.step(part.reshape(part.shape[1:]), state)
+            hidden.append(state[0] if isinstance(state, tuple) else state)
+        return functions.stack(hidden), state
+
     def forward(self, X: Tensor, h: Any = None) -> Any:
         if h is not None:
             self.check_hidden(X, h)
@@ -108,6 +116,14 @@ class LSTMCell(_Cell):
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
+    def walk(self, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:
+        h, c = state
+        bias: Tensor | None = self.bias_hh
+        if bias is None:
+            bias = init.zeros(self.gates * self.hidden_size, device=inputs.device, dtype=inputs.dtype)
+        hidden, c = needle.lstm(inputs, h, c, self.W_hh, bias)
+        return hidden, (hidden[-1], c)
+
 
 class GRUCell(_Cell):
     """h' = (1 - z) * n + z * h (Cho et al., 2014): (B, in), (B, H) -> (B, H).
@@ -141,12 +157,7 @@ class _Stack(Module):
             raise ShapeError(f"{type(self).__name__}: takes (T, B, {self.input_size}): X is {X.shape}")
         last = []
         for number, cell in enumerate(cells):
-            inputs, hidden = cell.inputs(X), []
-            state = cell.start(X) if states is None else states[number]
-            for part in functions.split(inputs, X.shape[0]):
-                state = cell.step(part.reshape(part.shape[1:]), state)
-                hidden.append(state[0] if isinstance(state, tuple) else state)
-            X = functions.stack(hidden)
+            X, state = cell.walk(cell.inputs(X), cell.start(X) if states is None else states[number])
             last.append(state)
         return X, last
 

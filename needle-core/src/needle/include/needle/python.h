@@ -40,6 +40,10 @@ struct Owned {  // a reference that ends with the scope
   PyObject* object;
   explicit Owned(PyObject* reference) : object(reference) {}
   Owned(Owned&& other) noexcept : object(std::exchange(other.object, nullptr)) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(object, other.object);
+    return *this;
+  }
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
   ~Owned() { Py_XDECREF(object); }
@@ -275,28 +279,32 @@ template <> struct Argument<std::vector<Scalar>> {
 };
 
 // `call<&f>` is f as a METH_FASTCALL function: it converts the arguments by f's signature, calls f, and turns C++
-// exceptions into Python's. f returns void.
+// exceptions into Python's. f returns void or bool.
 template <auto function> struct Caller;
 
-template <class... Parameters, void (*function)(Parameters...)> struct Caller<function> {
+template <class Result, class... Parameters, Result (*function)(Parameters...)> struct Caller<function> {
   static inline const char* name = "";
 
-  template <size_t... i> static void run(PyObject* const* objects, std::index_sequence<i...>) {
+  template <size_t... i> static PyObject* run(PyObject* const* objects, std::index_sequence<i...>) {
     const std::tuple<Argument<std::decay_t<Parameters>>...> arguments{objects[i]...};
     const CallScope scope(name, (std::get<i>(arguments).weight + ... + int64_t{0}));
-    function(std::get<i>(arguments).value...);
+    if constexpr (std::is_same_v<Result, bool>) {
+      return PyBool_FromLong(function(std::get<i>(arguments).value...));
+    } else {
+      function(std::get<i>(arguments).value...);
+      Py_RETURN_NONE;
+    }
   }
 
   static PyObject* call(PyObject*, PyObject* const* objects, Py_ssize_t count) {
     constexpr Py_ssize_t expected = sizeof...(Parameters);
     if (count != expected) return PyErr_Format(PyExc_TypeError, "%zd arguments expected, got %zd", expected, count);
     try {
-      run(objects, std::index_sequence_for<Parameters...>());
+      return run(objects, std::index_sequence_for<Parameters...>());
     } catch (...) {
       set_python_error();
       return nullptr;
     }
-    Py_RETURN_NONE;
   }
 };
 

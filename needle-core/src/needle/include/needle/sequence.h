@@ -84,22 +84,52 @@ class Sequence {
   // `calls` is a list of tuples of arguments, `prepares` how each is prepared; `moving` a list of views. All objects
   // are kept alive.
   Sequence(PyObject* calls, const std::vector<Prepare>& prepares, PyObject* moving)
-      : calls_{Py_NewRef(calls)}, moving_{Py_NewRef(moving)} {
-    Moving views;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(moving); ++i) views[PyList_GET_ITEM(moving, i)];
+      : prepares_(prepares), moving_{Py_NewRef(moving)}, places_(prepares.size()) {
+    prepared_.resize(prepares.size());
     for (size_t i = 0; i < prepares.size(); ++i) {
-      PyObject* call = PyList_GET_ITEM(calls, static_cast<Py_ssize_t>(i));
-      if (!PyTuple_Check(call)) {
-        PyErr_SetString(PyExc_TypeError, "a tuple of arguments is expected");
-        throw PythonError();
-      }
-      prepared_.push_back(prepares[i](&PyTuple_GET_ITEM(call, 0), PyTuple_GET_SIZE(call), views));
-      weight_ += prepared_.back()->weight;
-    }
-    for (const auto& [object, found] : views) {
-      for (View* view : found) places_.push_back({object, view, byte_offset(object)});
+      calls_.emplace_back(nullptr);
+      replace(i, PyList_GET_ITEM(calls, static_cast<Py_ssize_t>(i)));
     }
   }
+
+  size_t size() const { return prepared_.size(); }
+
+  // Other arguments for a call, with the same views.
+  void replace(size_t call, PyObject* arguments) {
+    if (!PyTuple_Check(arguments)) {
+      PyErr_SetString(PyExc_TypeError, "a tuple of arguments is expected");
+      throw PythonError();
+    }
+    Moving views;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(moving_.object); ++i) views[PyList_GET_ITEM(moving_.object, i)];
+    auto prepared = prepares_.at(call)(&PyTuple_GET_ITEM(arguments, 0), PyTuple_GET_SIZE(arguments), views);
+    weight_ += prepared->weight - (prepared_[call] == nullptr ? 0 : prepared_[call]->weight);
+    prepared_[call] = std::move(prepared);
+    calls_[call] = Owned{Py_NewRef(arguments)};
+    moving_places_ -= places_[call].size();
+    places_[call].clear();
+    for (const auto& [object, found] : views) {
+      for (View* view : found) places_[call].push_back({object, view, byte_offset(object)});
+    }
+    moving_places_ += places_[call].size();
+  }
+
+  // Points the moving views at the buffers that they have now, and gives these; `moved`: whether any had another.
+  std::vector<Owned> bind(bool* moved = nullptr) {
+    std::vector<Owned> held;
+    held.reserve(moving_places_);
+    for (const std::vector<Place>& places : places_) {
+      for (const Place& place : places) {
+        held.emplace_back(buffer_of(place.object));
+        char* const data = buffer_memory(held.back().object) + place.offset;
+        if (moved != nullptr) *moved = *moved || place.view->data != data;
+        place.view->data = data;
+      }
+    }
+    return held;
+  }
+
+  void run_call(size_t call) const { prepared_[call]->run(); }
 
   void run() {
     const std::vector<Owned> held = bind();
@@ -114,20 +144,12 @@ class Sequence {
     int64_t offset;  // bytes of the buffer before the view
   };
 
-  // Points the moving views at the buffers that they have now, and gives these.
-  std::vector<Owned> bind() {
-    std::vector<Owned> held;
-    held.reserve(places_.size());
-    for (const Place& place : places_) {
-      held.emplace_back(buffer_of(place.object));
-      place.view->data = buffer_memory(held.back().object) + place.offset;
-    }
-    return held;
-  }
-
-  Owned calls_, moving_;
+  std::vector<Prepare> prepares_;
+  Owned moving_;
+  std::vector<Owned> calls_;
   std::vector<std::unique_ptr<Prepared>> prepared_;
-  std::vector<Place> places_;
+  std::vector<std::vector<Place>> places_;  // of the moving views, by call
+  size_t moving_places_ = 0;
   int64_t weight_ = 0;
 };
 

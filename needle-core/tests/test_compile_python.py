@@ -1,0 +1,394 @@
+"""needle.compile and what Python can do around it: the right result, or an error of one line."""
+
+import copy
+import dataclasses
+import pickle
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import needle as ndl
+from needle import dispatch, tracing
+from needle.errors import ArgumentError, GraphError
+
+setting = 1.0
+helper_setting = 1.0
+
+
+def tensor(*shape: int, seed: int = 0, **options: Any) -> ndl.Tensor:
+    return ndl.Tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32), **options)
+
+
+def helper(x: ndl.Tensor) -> ndl.Tensor:
+    return x * helper_setting
+
+
+class Config:
+    def __init__(self, k: float) -> None:
+        self.k = k
+        self.unread = 0
+
+    @property
+    def doubled(self) -> float:
+        return self.k * 2
+
+
+class Scale:
+    def __init__(self) -> None:
+        self.config, self.parts = Config(1.0), [Config(1.0)]
+
+    def __call__(self, x: ndl.Tensor) -> ndl.Tensor:
+        return self.scaled(x) * self.parts[0].k
+
+    def scaled(self, x: ndl.Tensor) -> ndl.Tensor:
+        return x * self.config.doubled
+
+
+def in_a_global() -> tuple[Callable[..., Any], Callable[[], None]]:
+    def change() -> None:
+        global setting
+        setting += 1
+
+    return lambda x: x * setting, change
+
+
+def in_a_global_of_a_helper() -> tuple[Callable[..., Any], Callable[[], None]]:
+    def change() -> None:
+        global helper_setting
+        helper_setting += 1
+
+    return lambda x: helper(x) + 1, change
+
+
+def in_a_closure() -> tuple[Callable[..., Any], Callable[[], None]]:
+    k = 1.0
+
+    def change() -> None:
+        nonlocal k
+        k += 1
+
+    return lambda x: x * k, change
+
+
+def in_a_dict() -> tuple[Callable[..., Any], Callable[[], None]]:
+    settings = {"k": [1.0]}
+    return lambda x: x * settings["k"][0], lambda: settings["k"].__setitem__(0, settings["k"][0] + 1)
+
+
+def in_a_list_of_tensors() -> tuple[Callable[..., Any], Callable[[], None]]:
+    weights = [tensor(3)]
+    return lambda x: sum((x * w for w in weights), x), lambda: weights.append(tensor(3, seed=len(weights)))
+
+
+def in_an_attribute() -> tuple[Callable[..., Any], Callable[[], None]]:
+    config = Config(1.0)
+    return lambda x: x * config.k, lambda: setattr(config, "k", config.k + 1)
+
+
+def in_an_object_that_is_called() -> tuple[Callable[..., Any], Callable[[], None]]:
+    scale = Scale()
+    return scale, lambda: setattr(scale.config, "k", scale.config.k + 1)
+
+
+def in_a_part_of_an_object() -> tuple[Callable[..., Any], Callable[[], None]]:
+    scale = Scale()
+    return scale, lambda: setattr(scale.parts[0], "k", scale.parts[0].k + 1)
+
+
+def in_a_rebound_tensor() -> tuple[Callable[..., Any], Callable[[], None]]:
+    w = tensor(3)
+
+    def change() -> None:
+        nonlocal w
+        w = tensor(3, seed=1)
+
+    return lambda x: x * w, change
+
+
+def in_another_compiled_function() -> tuple[Callable[..., Any], Callable[[], None]]:
+    settings = [1.0]
+    inner = ndl.compile(lambda x: x * settings[0])
+    return lambda x: inner(x) + 1, lambda: settings.__setitem__(0, 5.0)
+
+
+CHANGES = [value for name, value in list(globals().items()) if name.startswith("in_")]
+
+
+@pytest.mark.parametrize("make", CHANGES)
+def test_what_python_changes_between_the_calls_is_seen(make: Callable[..., Any]) -> None:
+    function, change = make()
+    compiled, x = ndl.compile(function), tensor(3, seed=5)
+    for _ in range(3):
+        for _ in range(2):
+            np.testing.assert_allclose(compiled(x).numpy(), function(x).numpy(), rtol=1e-6)
+        change()
+    assert 2 <= compiled.captures <= 3  # not at each call
+
+
+def test_what_is_not_read_does_not_matter() -> None:
+    config = Config(2.0)
+    compiled = ndl.compile(lambda x: x * config.k)
+    for i in range(3):
+        compiled(tensor(3))
+        config.unread = i
+    assert compiled.captures == 1
+
+
+def test_an_argument_that_is_an_object_is_seen_to_change() -> None:
+    config, x = Config(2.0), tensor(3)
+    compiled = ndl.compile(lambda x, c: x * c.k)
+    for k in (2.0, 2.0, 7.0):
+        config.k = k
+        np.testing.assert_allclose(compiled(x, config).numpy(), x.numpy() * k)
+    assert compiled.captures == 2
+
+
+def appending(seen: list[Any]) -> Callable[..., Any]:
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        seen.append(1)
+        return x * len(seen)
+
+    return f
+
+
+def counting(seen: list[Any]) -> Callable[..., Any]:
+    config = Config(0.0)
+
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        config.k += 1
+        return x * config.k
+
+    return f
+
+
+@pytest.mark.parametrize("make", [appending, counting])
+def test_a_function_that_changes_what_it_reads_is_not_replayed(
+    make: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled = ndl.compile(make([]))
+    x = tensor(3)
+    for k in (1, 2, 3):
+        np.testing.assert_allclose(compiled(x).numpy(), x.numpy() * k, rtol=1e-6)
+    assert caplog.text.count("runs without replay") == 1
+
+
+@pytest.mark.parametrize("draw", [lambda: np.random.rand(), random.random])
+def test_random_numbers_of_others_are_drawn_each_time(draw: Callable[[], float]) -> None:
+    compiled = ndl.compile(lambda x: x + draw())
+    assert float(compiled(ndl.zeros(1))[0]) != float(compiled(ndl.zeros(1))[0])
+
+
+def test_a_cache_that_is_filled_once_does_no_harm() -> None:
+    cache: dict[int, ndl.Tensor] = {}
+
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        if x.shape[0] not in cache:
+            cache[x.shape[0]] = ndl.arange(x.shape[0], dtype="float32")
+        return x + cache[x.shape[0]]
+
+    compiled = ndl.compile(f)
+    for i in range(4):
+        x = tensor(3, seed=i)
+        np.testing.assert_allclose(compiled(x).numpy(), x.numpy() + np.arange(3), rtol=1e-6)
+    assert compiled.captures == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "captures"),
+    [
+        ((0.0, -0.0), 2), ((float("nan"), float("nan")), 1), ((True, 1, 1.0), 3), (({1, 2}, {2, 1}, {1}), 2),
+        ((np.float32(2), np.float32(2), np.float64(2)), 2), (("a", b"a"), 2),
+    ],
+)  # fmt: skip
+def test_arguments_by_value(values: Any, captures: int) -> None:
+    compiled = ndl.compile(lambda x, value: (x + 1, value))
+    for value in values:
+        assert repr(compiled(tensor(2), value)[1]) == repr(value)
+    assert compiled.captures == captures
+
+
+def test_a_float_keeps_its_sign_of_zero() -> None:
+    compiled = ndl.compile(lambda x, k: x * k)
+    signs = [bool(np.signbit(compiled(ndl.ones(1), k).numpy()[0])) for k in (0.0, -0.0)]
+    assert signs == [False, True]
+
+
+def test_defaults_and_keywords() -> None:
+    def f(x: ndl.Tensor, k: float = 3, *, scale: float = 2.0) -> ndl.Tensor:
+        return x * k * scale
+
+    compiled, one = ndl.compile(f), ndl.ones(1)
+    found = [compiled(one), compiled(one, 4), compiled(one, k=4), compiled(k=2, x=one), compiled(one, scale=1.0)]
+    assert [float(x[0]) for x in found] == [6, 8, 8, 4, 3]
+
+
+def write(x: ndl.Tensor) -> ndl.Tensor:
+    x[0] = 7.0
+    return x
+
+
+@pytest.mark.parametrize("part", [lambda b: b[1:3], lambda b: b[:, ::2], lambda b: b.T, lambda b: b])
+def test_what_is_written_into_an_argument_arrives(part: Callable[..., Any]) -> None:
+    compiled, base, expected = ndl.compile(write), ndl.zeros(4, 4), ndl.zeros(4, 4)
+    write(part(expected))
+    for _ in range(2):
+        base[...] = 0
+        x = part(base)
+        assert compiled(x) is x
+        np.testing.assert_array_equal(base.numpy(), expected.numpy())
+
+
+def test_arguments_that_share_memory_may_not_be_written() -> None:
+    base = ndl.zeros(4, 4)
+    compiled = ndl.compile(lambda x, y: write(x) + y[0])
+    with pytest.raises(GraphError, match="argument 0 is written into and shares memory with another argument"):
+        compiled(base[0:2], base[1:3])
+
+
+def test_a_view_that_requires_gradients_stays_a_view() -> None:
+    base = ndl.zeros(4, 4)
+    x = base[1:3].requires_grad_()
+
+    @ndl.compile
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        y = (x * x).sum()
+        y.backward()
+        return y
+
+    for i in (1, 2):
+        base[...] = float(i)
+        x.grad = None
+        assert float(f(x)) == 8 * i * i
+        assert x.grad is not None
+        np.testing.assert_array_equal(x.grad.numpy(), 2.0 * i)
+
+
+def test_a_parameter_that_is_frozen_and_freed() -> None:
+    w, v = tensor(3, requires_grad=True), tensor(3, seed=1, requires_grad=True)
+
+    def step(x: ndl.Tensor) -> ndl.Tensor:
+        w.grad = v.grad = None
+        loss = (x * w * v).sum()
+        loss.backward()
+        return loss
+
+    compiled = ndl.compile(step)
+    for learned in (True, True, False, True):
+        v.requires_grad_(learned)
+        compiled(tensor(3, seed=2))
+        assert (v.grad is not None) == learned
+        assert w.grad is not None
+
+
+@dataclasses.dataclass
+class Both:
+    a: Any
+    b: Any
+
+
+def test_dataclasses_and_objects_as_results() -> None:
+    compiled = ndl.compile(lambda d: Both(d.a + d.b, [d.a * 2]))
+    for seed in (1, 2):
+        x, y = tensor(3, seed=seed), tensor(3, seed=seed + 5)
+        found = compiled(Both(x, y))
+        np.testing.assert_allclose(found.a.numpy(), x.numpy() + y.numpy())
+        np.testing.assert_allclose(found.b[0].numpy(), x.numpy() * 2)
+    assert compiled.captures == 1
+
+    def in_an_object(x: ndl.Tensor) -> Any:
+        config = Config(1.0)
+        config.k = x * 2  # type: ignore[assignment]
+        return config
+
+    with pytest.raises(GraphError, match="a result is a Config that holds tensors"):
+        ndl.compile(in_an_object)(tensor(3))
+
+
+def test_an_exception_inside_leaves_a_function_that_works() -> None:
+    w, broken = ndl.zeros(3), [True]
+
+    @ndl.compile
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        w[...] = w + 1
+        if broken[0]:
+            raise ValueError("inside")
+        return x + w
+
+    with pytest.raises(ValueError, match="inside"):
+        f(ndl.zeros(3))
+    assert tracing.active is None
+    assert not dispatch.observers
+    broken[0] = False
+    for expected in (2.0, 3.0):
+        np.testing.assert_array_equal(f(ndl.zeros(3)).numpy(), expected)
+
+
+def test_recursion_and_nesting() -> None:
+    @ndl.compile
+    def power(x: ndl.Tensor, n: int) -> ndl.Tensor:
+        return x if n == 0 else power(x * 2, n - 1)
+
+    assert [float(power(ndl.ones(1), 3)[0]) for _ in range(2)] == [8, 8]
+
+
+def test_threads_that_capture_and_compute() -> None:
+    compiled = ndl.compile(lambda x: (x * 2 + 1).sum(), limit=100)
+    wrong: list[int] = []
+
+    def capturing() -> None:
+        wrong.extend(n for n in range(1, 20) if float(compiled(ndl.ones(n))) != 3 * n)
+
+    def computing() -> None:
+        wrong.extend(n for n in range(100) if float((ndl.ones(n) * 3).sum()) != 3 * n)
+
+    threads = [threading.Thread(target=f) for f in (capturing, capturing, computing, computing)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def doubled(x: ndl.Tensor) -> ndl.Tensor:
+    return x * 2
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))])
+def test_copies_have_no_programs(again: Callable[[Any], Any]) -> None:
+    compiled = ndl.compile(doubled, limit=3, disable="dead_code")
+    compiled(tensor(3))
+    other = again(compiled)
+    assert (other.function, other.limit, other.graphs()) == (doubled, 3, [])
+    np.testing.assert_array_equal(other(tensor(3)).numpy(), compiled(tensor(3)).numpy())
+
+
+def test_attributes_are_set_on_the_function() -> None:
+    scale = Scale()
+    compiled = ndl.compile(scale)
+    compiled.config = Config(4.0)
+    assert scale.config.k == 4
+
+
+async def waiting(x: ndl.Tensor) -> ndl.Tensor:
+    return x
+
+
+def yielding(x: ndl.Tensor) -> Any:
+    yield x
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: ndl.compile(waiting), "not a generator or coroutine"),
+        (lambda: ndl.compile(yielding), "not a generator or coroutine"),
+        (lambda: ndl.compile(doubled, limit=0), "limit is 0; at least one program is kept"),
+    ],
+)
+def test_errors(call: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ArgumentError, match=told):
+        call()
