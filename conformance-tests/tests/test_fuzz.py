@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,12 @@ def test_an_exception_tells_its_line() -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(DeviceError, match="no device 'numpy:1'; numpy has only 0"):
         fuzz("numpy:1", minutes=0.02)
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fuzz("numpy", minutes=0.03).count
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_that_does_not_open() -> None:

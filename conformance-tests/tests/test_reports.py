@@ -153,6 +153,15 @@ def test_badge(status: Status, said: str) -> None:
     assert badge.text(Card("foo", "", [])) == "failing"
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    ({}, "required"), ({"keep_going": True}, "required"), ({"quick": True}, "quick: required"),
+    ({"stages": ["ops"]}, "part: required"), ({"only": ["exp"], "quick": True}, "part: required"),
+])  # fmt: skip
+def test_a_badge_of_a_part_says_so(options: dict[str, object], said: str) -> None:
+    card = Card("foo", "", [Outcome("x", "kernels", "exp", "float32", "compact", Status.NATIVE)], options)
+    assert badge.text(card) == f"{said} 100 %, all 100 % native"
+
+
 def test_compare(here: Here) -> None:
     """Worse is what fell back, failed or is gone; better what is native now."""
     before, now = here("memory", "exp", "tanh"), here("required", "exp", "tanh")

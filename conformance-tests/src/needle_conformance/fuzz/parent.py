@@ -31,11 +31,12 @@ def fuzz(device: str, minutes: float, seed: int = 0, compiled: bool = False, lim
     DeviceError where there is no such device, or none is ready.
     """
     reader, writer = os.pipe()
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as home:  # where hypothesis keeps its notes
         process = subprocess.Popen(
             [sys.executable, "-m", "needle_conformance.fuzz.rounds", device, str(60 * minutes), str(seed),
              str(int(compiled)), str(writer)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=[writer],
+            env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": home},
         )  # fmt: skip
         os.close(writer)
         try:
