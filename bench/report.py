@@ -105,15 +105,15 @@ def facts(
     args: argparse.Namespace, threads: int, limits: Ceilings, load: float, failures: list[str]
 ) -> dict[str, Any]:  # fmt: skip
     """All that a reader needs to judge the figures."""
-    device = ndl.device(args.device)
+    backend = dispatcher(ndl.device(args.device)).backend
     return {
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": args.device,
-        "backend": dispatcher(device).backend.describe(),
+        "backend": backend.describe(),
         "threads": threads,
         "dtype": args.dtype,
-        "versions": {name: version(name) for name in ("needle-core", "torch", "numpy")},
+        "versions": {**{name: version(name) for name in ("needle-core", "torch", "numpy")}, **backend.versions()},
         "rounds": args.rounds,
         "load before": load,
         "ceilings": asdict(limits),

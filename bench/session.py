@@ -11,12 +11,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import needle as ndl
 from bench import ceilings, charts, memory, report
 from bench.race import WrongResultError, race
 from bench.report import Row
 from bench.sides import Needle, Side, Torch
 from bench.work import Work
 from bench.works import WORKS
+from needle.dispatch import dispatcher
 
 HALVES = ("float16", "bfloat16")
 
@@ -30,6 +32,10 @@ def chosen(args: argparse.Namespace) -> list[Work]:
     if not works:
         raise SystemExit(f"bench: no work of {len(WORKS)} has {args.only!r} in its group or name; see --list")
     return works
+
+
+def on_accelerator(args: argparse.Namespace) -> bool:
+    return Torch(args.device).device.type != "cpu"
 
 
 def show_works(args: argparse.Namespace) -> None:
@@ -61,6 +67,7 @@ def run(args: argparse.Namespace, threads: int) -> int:
     limits = ceilings.measure(Torch(args.device).device, threads)
     console.print(f"[bold]{report.machine()['cpu']}[/bold], {threads} thread{'s' * (threads > 1)}, load {load:.1f}")
     console.print(f"ceilings: {limits.bandwidth / 1e9:.1f} GB/s, {limits.flops / 1e9:.0f} GFLOP/s ({limits.how})")
+    path = args.out / f"{stem(args, threads)}.json"
     rows: list[Row] = []
     failures: list[str] = []
     for work in tracked(works, console):
@@ -72,13 +79,14 @@ def run(args: argparse.Namespace, threads: int) -> int:
             continue
         item = np.dtype(np.float32).itemsize if args.dtype == "float32" else 2
         rows.append(Row(work.group, work.name, laps, work.moved * item, work.flops, limits))
+        # What there is, should the run end early.
+        report.save(path, rows, [], report.facts(args, threads, limits, load, failures))
         gc.collect()
     report.show(rows, console)
     peaks = memory.compare(args, console) if wants_memory(args) else []
-    facts = report.facts(args, threads, limits, load, failures)
-    path = args.out / f"{stem(args, threads)}.json"
-    report.save(path, rows, peaks, facts)
-    title = f"{args.device}, {threads} thread{'s' * (threads > 1)}, {args.dtype}"
+    report.save(path, rows, peaks, report.facts(args, threads, limits, load, failures))
+    where = card(args) if on_accelerator(args) else f"{threads} thread{'s' * (threads > 1)}"
+    title = f"{args.device}, {where}, {args.dtype}"
     pictures = charts.draw(rows, args.out, stem(args, threads), title)
     console.print(f"written: {path}" + "".join(f", {picture.name}" for picture in pictures), highlight=False)
     return 1 if failures else 0
@@ -97,9 +105,19 @@ def tracked(works: list[Work], console: Console) -> Iterable[Work]:
 
 def stem(args: argparse.Namespace, threads: int) -> str:
     """The name of this run's files; the parts say how it differs from the usual one."""
-    parts = [args.device.replace(":", ""), f"{threads}-thread{'s' * (threads > 1)}"]
+    where = slug(card(args)) if on_accelerator(args) else f"{threads}-thread{'s' * (threads > 1)}"
+    parts = [args.device.replace(":", ""), where]
     parts += [args.dtype] * (args.dtype != "float32") + ["quick"] * args.quick + ["numpy"] * ("numpy" in args.against)
     return "-".join([*parts, *(["part"] if args.only else [])])
+
+
+def card(args: argparse.Namespace) -> str:
+    """The accelerator's name, as its backend tells it."""
+    return dispatcher(ndl.device(args.device)).backend.describe().split(",")[0]
+
+
+def slug(name: str) -> str:
+    return "-".join(name.lower().split())
 
 
 def wants_memory(args: argparse.Namespace) -> bool:

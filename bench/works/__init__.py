@@ -2,6 +2,7 @@
 
 from bench.work import Work
 from bench.works import (
+    accelerator,
     captured,
     convolution,
     eager,
@@ -17,4 +18,5 @@ from bench.works import (
 WORKS: list[Work] = [
     *matmul.WORKS, *training.MLP, *training.RESNET9, *captured.WORKS, *elementwise.WORKS, *movement.WORKS,
     *reduction.WORKS, *rows.WORKS, *convolution.WORKS, *training.SEQUENCES, *optimizers.WORKS, *eager.WORKS,
+    *accelerator.WORKS,
 ]  # fmt: skip

@@ -132,6 +132,7 @@ SIM_LIVE
 @end
 
 extern "C" id<MTLDevice> MTLCreateSystemDefaultDevice(void) {
+  if (getenv("METALSIM_NO_DEVICE")) return nil;
   static SimDevice* d = [SimDevice new];
   return [d retain];
 }

@@ -10,6 +10,8 @@ void mps_stop(const std::string& what) {
   abort();
 }
 
+extern "C" BOOL MPSSupportsMTLDevice(id<MTLDevice> device) { return device != nil && !getenv("METALSIM_NO_MPS"); }
+
 namespace {
 
 template <class T> double load(const char* p) {

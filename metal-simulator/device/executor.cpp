@@ -1,9 +1,13 @@
 // Runs the grid of a dispatch: one threadgroup after the other, its threads as fibers.
 #include "executor.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "state.h"
 
@@ -11,6 +15,7 @@ namespace msl {
 namespace {
 
 uint64_t barriers = 0;  // of this threadgroup
+int jitter = 0;         // the most units in the last place that a mathematical function is off
 
 // What Metal wants of a buffer's offset: the alignment of the element, and 4 bytes for constants.
 size_t offset_alignment(const ArgI& a) {
@@ -183,6 +188,18 @@ void run_group(uint32_t t, const std::vector<uint32_t>& order) {
   }
 }
 
+// Results too small for normal floats become 0 while this lives, operands too: GPUs may do that, hosts do not.
+class FlushDenormals {
+ public:
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  unsigned before_;
+};
+
 void run_grid(const msl_fn& f, const uint32_t tgmem[31], const Grid& g) {
   const uint64_t count = uint64_t(g.groups.x) * g.groups.y * g.groups.z;
   if (S.f.size() < 1024) S.f.resize(1024), S.sg.resize(32);
@@ -207,6 +224,28 @@ void run_grid(const msl_fn& f, const uint32_t tgmem[31], const Grid& g) {
 }  // namespace
 }  // namespace msl
 
+// A function's result, some units in the last place off: how many depends on the number alone.
+extern "C" float __msl_rt_jitter(float x) {
+  if (msl::jitter == 0) return x;
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t exponent = bits >> 23 & 255;
+  if (exponent == 0 || exponent == 255 || (bits << 1) == 0x7F000000u) return x;  // 0, tiny, infinite, NaN, 1: exact
+  const int off = static_cast<int>(bits * 2654435761u >> 16) % (2 * msl::jitter + 1) - msl::jitter;
+  if (((bits + static_cast<uint32_t>(off)) >> 23 & 255) == 255) return x;
+  bits += static_cast<uint32_t>(off);
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// What clang calls to make a bfloat of a float, where the compiler's library does not have it.
+extern "C" __bf16 __truncsfbf2(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return __builtin_bit_cast(__bf16, static_cast<uint16_t>(x != x ? 0x7FC0 : nearest));
+}
+
 extern "C" int msl_dispatch(msl_fn* f, const msl_buf bufs[31], const uint32_t tgmem[31], msl_dim grid, msl_dim tg,
                             int exact, char* err, size_t n) {
   using namespace msl;
@@ -222,8 +261,13 @@ extern "C" int msl_dispatch(msl_fn* f, const msl_buf bufs[31], const uint32_t tg
   if (!S.failed) {
     const msl_dim whole = {(grid.x + tg.x - 1) / tg.x, (grid.y + tg.y - 1) / tg.y, (grid.z + tg.z - 1) / tg.z};
     const msl_dim all = {grid.x * tg.x, grid.y * tg.y, grid.z * tg.z};
+    record_before(*f, bufs, grid, tg, exact);
+    std::optional<FlushDenormals> flush;
+    if (getenv("METALSIM_FLUSH")) flush.emplace();
+    jitter = getenv("METALSIM_JITTER") ? atoi(getenv("METALSIM_JITTER")) : 0;
     run_grid(*f, tgmem, exact ? Grid{tg, whole, grid, true} : Grid{tg, grid, all, false});
   }
+  if (!S.failed) record_after(*f, bufs);
   if (S.failed) snprintf(err, n, "%s", S.err);
   S.cur = nullptr;
   return S.failed ? 1 : 0;

@@ -20,7 +20,7 @@ msl_lib* msl_open(const char* so, char* err, size_t n) {
     return nullptr;
   }
   auto* k = (const Kern*)dlsym(h, "__msl_kernels");
-  auto* l = new msl_lib{h, k, (const FConst*)dlsym(h, "__msl_fconsts"), nullptr, nullptr};
+  auto* l = new msl_lib{h, k, (const FConst*)dlsym(h, "__msl_fconsts"), nullptr, nullptr, so};
   struct A {
     const void* k;
     msl_lib* l;

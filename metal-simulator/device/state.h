@@ -104,10 +104,15 @@ struct msl_lib {
   const msl::Kern* k;
   const msl::FConst* fc;
   char *lo, *hi;
+  std::string path;  // the shared object
 };
 struct msl_fn {
   msl_lib* lib;
   const msl::Kern* k;
   std::vector<std::string> consts;
 };
+namespace msl {
+void record_before(const msl_fn& f, const msl_buf bufs[31], msl_dim grid, msl_dim group, int exact);
+void record_after(const msl_fn& f, const msl_buf bufs[31]);
+}  // namespace msl
 extern "C" void* __msl_rt_tg(const void* key, size_t size, size_t align);

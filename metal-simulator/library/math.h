@@ -29,10 +29,42 @@ inline float __m_cos(float x) {
   asm("cos.approx.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
-inline float __m_pow(float x, float y) { return __m_exp2(y * __m_log2(x)); }
+inline float __m_pow(float x, float y) {  // of a negative number: real for whole exponents alone
+  const float r = __m_exp2(y * __m_log2(__builtin_fabsf(x)));
+  if (y == 0 || x == 1) return 1;
+  if (x >= 0 || x != x || y != y) return r;
+  if (__builtin_truncf(y) != y) return __builtin_nanf("");
+  return __builtin_truncf(y * 0.5f) * 2 == y ? r : -r;
+}
+inline float __m_fmod(float x, float y) {  // long division, exact
+  float rest = __builtin_fabsf(x), step = __builtin_fabsf(y);
+  const float least = step;
+  if (!(step > 0) || !(rest < __builtin_inff())) return __builtin_nanf("");
+  if (step == __builtin_inff()) return x;
+  while (step <= rest * 0.5f) step *= 2;
+  for (; step >= least; step *= 0.5f) rest = rest >= step ? rest - step : rest;
+  return __builtin_copysignf(rest, x);
+}
+inline float __m_atan2(float y, float x) {  // the angle is halved twice, then a short series is exact enough
+  const float a = __builtin_fabsf(x), b = __builtin_fabsf(y);
+  if (a != a || b != b) return a + b;
+  const bool steep = b > a;
+  float t = steep ? a / b : b == a ? (a == 0 ? 0.0f : 1.0f) : b / a;
+  for (int i = 0; i < 2; ++i) t = t / (1.0f + __builtin_sqrtf(1.0f + t * t));
+  const float z = t * t;
+  float angle = 4.0f * t * (1.0f + z * (-1.0f / 3 + z * (1.0f / 5 + z * (-1.0f / 7 + z * (1.0f / 9)))));
+  if (steep) angle = M_PI_2_F - angle;
+  if (__builtin_copysignf(1.0f, x) < 0) angle = M_PI_F - angle;
+  return __builtin_copysignf(angle, y);
+}
 #else
+#ifdef MSL_STRICT
+#define MSL_OFF(x) x
+#else
+#define MSL_OFF(x) __msl_rt_jitter(x)  // no GPU's functions are exact to the last place
+#endif
 #define MSL_LIBM(F) \
-  inline float __m_##F(float x) { return __builtin_##F##f(x); }
+  inline float __m_##F(float x) { return MSL_OFF(__builtin_##F##f(x)); }
 MSL_LIBM(exp);
 MSL_LIBM(exp2);
 MSL_LIBM(log);
@@ -50,9 +82,9 @@ MSL_LIBM(cosh);
 MSL_LIBM(asinh);
 MSL_LIBM(acosh);
 MSL_LIBM(atanh);
-inline float __m_pow(float x, float y) { return __builtin_powf(x, y); }
-inline float __m_exp10(float x) { return __builtin_exp2f(x * 3.32192809488736234787f); }
-inline float __m_atan2(float x, float y) { return __builtin_atan2f(x, y); }
+inline float __m_pow(float x, float y) { return MSL_OFF(__builtin_powf(x, y)); }
+inline float __m_exp10(float x) { return MSL_OFF(__builtin_exp2f(x * 3.32192809488736234787f)); }
+inline float __m_atan2(float x, float y) { return MSL_OFF(__builtin_atan2f(x, y)); }
 inline float __m_fmod(float x, float y) { return __builtin_fmodf(x, y); }
 #endif
 inline float __m_sqrt(float x) { return __builtin_sqrtf(x); }
@@ -71,9 +103,15 @@ inline float __m_copysign(float a, float b) { return __builtin_copysignf(a, b); 
 inline float __m_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float __m_clamp(float x, float a, float b) { return __builtin_fminf(__builtin_fmaxf(x, a), b); }
 inline float __m_mix(float a, float b, float t) { return a + (b - a) * t; }
+#ifdef MSL_PTX
+#define MSL_BFLOAT(X, f)
+#else
+#define MSL_BFLOAT(X, f) X(f, bfloat, 1)
+#endif
 #define MSL_ALLF(X, f) \
   X(f, float, 1)       \
-  X(f, half, 1) X(f, float2, 2) X(f, float3, 3) X(f, float4, 4) X(f, half2, 2) X(f, half3, 3) X(f, half4, 4)
+  X(f, half, 1)        \
+  MSL_BFLOAT(X, f) X(f, float2, 2) X(f, float3, 3) X(f, float4, 4) X(f, half2, 2) X(f, half3, 3) X(f, half4, 4)
 #define MSL_F1(f, T, N) \
   inline T f(T x) { return __msl::map(__m_##f, x); }
 #define MSL_F2(f, T, N) \
@@ -97,6 +135,8 @@ inline float __m_mix(float a, float b, float t) { return a + (b - a) * t; }
   MSL_ALLF(MSL_F1, round); \
   MSL_ALLF(MSL_F1, fabs);  \
   MSL_ALLF(MSL_F2, pow);   \
+  MSL_ALLF(MSL_F2, atan2); \
+  MSL_ALLF(MSL_F2, fmod);  \
   MSL_ALLF(MSL_F2, fmin);  \
   MSL_ALLF(MSL_F2, fmax);
 MSL_IN();
@@ -118,9 +158,7 @@ MSL_IN();
   MSL_ALLF(MSL_F1, asinh); \
   MSL_ALLF(MSL_F1, acosh); \
   MSL_ALLF(MSL_F1, atanh); \
-  MSL_ALLF(MSL_F1, exp10); \
-  MSL_ALLF(MSL_F2, atan2); \
-  MSL_ALLF(MSL_F2, fmod);
+  MSL_ALLF(MSL_F1, exp10);
 MSL_IN2();
 namespace precise {
 MSL_IN2();

@@ -21,11 +21,12 @@ bool simd_all(bool);
 inline void threadgroup_barrier(mem_flags) { __nvvm_bar_sync(0); }
 inline void simdgroup_barrier(mem_flags) { __nvvm_bar_warp_sync(-1u); }
 inline uint __msl_lane() { return __nvvm_read_ptx_sreg_laneid(); }
+// All lanes take part, as they do in our kernels: who comes early waits.
 template <class T> inline T __shfl(T v, uint k) {
   static_assert(sizeof(T) <= 4, "");
   int x = 0;
   __builtin_memcpy(&x, &v, sizeof(T));
-  x = __nvvm_shfl_sync_idx_i32(__nvvm_activemask(), x, k, 0x1f);
+  x = __nvvm_shfl_sync_idx_i32(-1u, x, k, 0x1f);
   __builtin_memcpy(&v, &x, sizeof(T));
   return v;
 }

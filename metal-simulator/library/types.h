@@ -40,6 +40,7 @@ MSL_VT(float);
 #define FLT_EPSILON 0x1p-23f
 #define HALF_MAX ((half)65504.0f)
 #define M_PI_F 3.14159265358979323846f
+#define M_PI_2_F 1.57079632679489661923f
 #define M_E_F 2.71828182845904523536f
 #define M_LN2_F 0.693147180559945309417f
 #define M_LOG2E_F 1.44269504088896340736f
@@ -60,6 +61,7 @@ MSL_VT(float);
 #endif
 #define MSL_OBJ_AS(X) X(__attribute__((address_space(1)))) X(__attribute__((address_space(3))))
 #define MSL_SHARED static __attribute__((loader_uninitialized)) threadgroup
+#define MSL_FUNCTION_CONSTANT __attribute__((address_space(1)))  // a variable: the host sets it before a launch
 #else
 #define device
 #define constant const
@@ -73,6 +75,7 @@ MSL_VT(float);
 extern "C" {  // the executor
 void* __msl_rt_tg(const void* key, unsigned long size, unsigned long align);
 void __msl_rt_barrier(unsigned flags, unsigned line);
+float __msl_rt_jitter(float x);
 void __msl_rt_simd_barrier(unsigned flags, unsigned line);
 // all live lanes of the simdgroup meet here; returns the mask of active lanes, slots: 32 x 64 bytes
 unsigned __msl_rt_simd(const void* v, unsigned size, unsigned line, const unsigned char** slots);
@@ -157,6 +160,42 @@ template <class F, class T, class... A> inline T map(F f, T x, A... a) {
 }
 #endif
 }  // namespace __msl
+
+// Packed vectors, without the gap that follows three elements otherwise: to be read and written whole or by index. They
+// are types of their own where kernels run, and of the size of vectors where address spaces are checked; not for PTX.
+#if defined(MSL_STRICT)
+#define MSL_PACKED(T, N) typedef T##N packed_##T##N;
+#elif !defined(MSL_PTX)
+namespace __msl {
+template <class T, int N> struct packed {
+  typedef T whole __attribute__((ext_vector_type(N)));
+  T e[N];
+  packed() = default;
+  packed(whole v) {
+    for (int i = 0; i < N; ++i) e[i] = v[i];
+  }
+  operator whole() const {
+    whole v;
+    for (int i = 0; i < N; ++i) v[i] = e[i];
+    return v;
+  }
+  T& operator[](int i) { return e[i]; }
+  const T& operator[](int i) const { return e[i]; }
+};
+template <class T, int N> struct vt<packed<T, N> > {
+  typedef T s;
+  static constexpr int n = N;
+};
+}  // namespace __msl
+#define MSL_PACKED(T, N) typedef __msl::packed<T, N> packed_##T##N;
+#endif
+#ifdef MSL_PACKED
+#define MSL_PACKED_ALL(T) MSL_PACKED(T, 2) MSL_PACKED(T, 3) MSL_PACKED(T, 4)
+MSL_PACKED_ALL(float)
+MSL_PACKED_ALL(half)
+MSL_PACKED_ALL(int)
+MSL_PACKED_ALL(uint)
+#endif
 
 namespace metal {
 template <class T, int N> using vec = T __attribute__((ext_vector_type(N)));

@@ -94,7 +94,7 @@ def compile_ptx(path, out, arch="sm_90", defines=()):
         raise MslError("\n".join(unit.errors))
     spaces = {
         "static threadgroup": "MSL_SHARED",
-        "extern constant": "__attribute__((loader_uninitialized)) constant",
+        "extern constant": "MSL_FUNCTION_CONSTANT",
     }
     unit.strict_only = {token: spaces.get(text, text) for token, text in unit.strict_only.items()}
     clang([*FLAGS, *PTX, f"-march={arch}", "-", "-o", str(out)], unit.emit(True) + ptx_tables(unit))

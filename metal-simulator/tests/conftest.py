@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-EXECUTOR = ("executor", "fibers", "checks", "library")
+EXECUTOR = ("executor", "fibers", "checks", "library", "record")
 
 
 class Buffer(ctypes.Structure):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sources import kernel
+from sources import HEAD, kernel
 
 CAUGHT = {
     "out of bounds by one": (kernel("a[gid + 1] = 1;"), 64, 64),
@@ -108,6 +108,39 @@ def test_a_pipeline_may_have_fewer_threads(executor, compiled, monkeypatch):
 def test_an_offset_is_aligned_to_the_element(executor, compiled):
     with pytest.raises(RuntimeError, match="offset 2, which is no multiple of 4"):
         launch(executor, compiled, kernel("if (gid < 8) a[gid] = 1;"), 8, 8, offsets={0: 2})
+
+
+def test_an_array_packed_by_the_host_is_shorter_than_float3(executor, compiled):
+    """float3 takes 16 bytes: a host that packs 12 gives too little."""
+    source = HEAD + (
+        "kernel void k(device const float3* x [[buffer(0)]], device float* y [[buffer(1)]], "
+        "uint i [[thread_position_in_grid]]) { y[i] = x[i].z; }"
+    )
+    x, y = np.ones((8, 3), np.float32), np.zeros(8, np.float32)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        executor.run(executor.function(compiled(source), "k"), [x, y], 8, 8)
+
+
+def test_functions_may_be_some_units_off(executor, compiled, monkeypatch):
+    exact, off = (np.linspace(0.5, 3, 64, dtype=np.float32) for _ in range(2))
+    function = executor.function(compiled(kernel("a[gid] = exp(a[gid]);")), "k")
+    executor.run(function, [exact, np.array([64], np.uint32)], 64, 64)
+    monkeypatch.setenv("METALSIM_JITTER", "2")
+    executor.run(function, [off, np.array([64], np.uint32)], 64, 64)
+    units = np.abs(exact.view(np.int32) - off.view(np.int32))
+    assert units.max() == 2
+    assert units.min() == 0
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_tiny_numbers_may_become_zero(executor, compiled, monkeypatch, flush):
+    if flush:
+        monkeypatch.setenv("METALSIM_FLUSH", "1")
+    a = np.full(4, 1e-30, np.float32)
+    executor.run(
+        executor.function(compiled(kernel("a[gid] = a[gid] * 1e-10f;")), "k"), [a, np.array([4], np.uint32)], 4, 4
+    )
+    assert (a == 0).all() == flush
 
 
 def test_fast_math_loses_nan(executor, compiled):

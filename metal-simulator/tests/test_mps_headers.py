@@ -32,7 +32,9 @@ def source(name):
 
 
 def declared(text):
-    """(class, sign, selector) of every method and property of a header."""
+    """(class, sign, selector) of every method and property of a header, and its functions."""
+    for name in re.findall(r"^MTL_EXTERN \w+ (\w+)\(", text, re.M):
+        yield "function", "-", name
     for name, body in re.findall(r"@interface (\w+)(?:[^{\n]*\{.*?\n\}|[^\n]*)(.*?)@end", text, re.S):
         for sign, method in re.findall(r"^([+-]) (.*?);", body, re.S | re.M):
             words = re.sub(r"\([^()]*(\([^()]*\))?[^()]*\)", "", method)

@@ -12,11 +12,12 @@
 namespace needle {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
+constexpr size_t kMiB = 1 << 20, kWord = 4;
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
-// For compute-sanitizer, which sees the bounds of what the driver gave: each block is a segment of its own size.
+// For compute-sanitizer, which sees the bounds of what the driver gave: each block is a segment of its own size, in
+// whole words, for an atomic addition to a byte works on the word around it.
 bool uncached() {
   static const bool asked = std::getenv("NEEDLE_CUDA_UNCACHED") != nullptr;
   return asked;
@@ -49,7 +50,7 @@ Block* Allocator::allocate(size_t nbytes) {
     if (Block* block = holding->take(nbytes)) return block;
   }
   if (nbytes > (size_t{1} << 50)) throw OutOfMemory(nbytes, stats_.held, free_on_card());
-  const size_t size = uncached() ? std::max<size_t>(nbytes, 1) : round_up(std::max<size_t>(nbytes, 1), kGranule);
+  const size_t size = round_up(std::max<size_t>(nbytes, 1), uncached() ? kWord : kGranule);
   const bool small = size <= kLargestSmall;
   Block* block = uncached() ? nullptr : find(size, small);
   if (block == nullptr) block = new_segment(nbytes, size, small);

@@ -1,5 +1,6 @@
 // attention and its gradient: which kernels serve. See attention.cuh.
 #include "attention.cuh"
+#include "attention_library.h"
 
 namespace needle {
 namespace {
@@ -26,6 +27,7 @@ void attention(const ShapedView& dst, const ShapedView& q, const ShapedView& k, 
   const AttentionShape shape(q, k, v, causal, scale);
   const int columns = columns_of(shape);
   if (dst.size == 0 || shape.keys == 0) return clear(dst);
+  if (attention_library(dst, q, k, v, causal, scale)) return;
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const Heads<T> to(dst);
@@ -46,6 +48,7 @@ void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView
     clear(dq), clear(dk), clear(dv);
     return;
   }
+  if (attention_grad_library(dq, dk, dv, g, q, k, v, y, causal, scale)) return;
   visit_floats(dq.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     using W = Wide<T>;

@@ -71,6 +71,18 @@ template <class T> struct Heads {
   }
 };
 
+// Sixteen bytes from global to shared memory, or as many zeros, in the background.
+__device__ __forceinline__ void copy_in_background(void* to, const void* from, bool exists) {
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  const int nbytes = exists ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(nbytes) : "memory");
+}
+__device__ __forceinline__ void close_group_of_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Until at most `pending` groups of this thread's copies are under way.
+template <int pending> __device__ __forceinline__ void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
 // Rows [first, first + count) of a head into shared memory, as W, `stride` elements from one to the next; zeros beyond
 // the head's rows and columns, up to `depth` columns.
 template <int count, int depth, int stride, class T, class W>
@@ -110,6 +122,27 @@ __device__ __forceinline__ void load_tile(W* tile, const Heads<const T>& heads, 
   }
 }
 
+// The same in the background, where packs can be read and are stored as they are.
+template <int count, int depth, int stride, class T>
+__device__ __forceinline__ void start_tile(T* tile, const Heads<const T>& heads, const T* head, int first) {
+  constexpr int pack = Heads<T>::kPack, along = depth / pack;
+  if (!heads.packs) return load_tile<count, depth, stride>(tile, heads, head, first);
+#pragma unroll
+  for (int i = threadIdx.x; i < count * along; i += kAttentionThreads) {
+    const int r = first + i / along, c = i % along * pack;
+    const bool exists = r < heads.rows && c < heads.columns;
+    copy_in_background(tile + i / along * stride + c, exists ? head + r * heads.row_stride + c : head, exists);
+  }
+}
+
+// 2 to the x: of floats by the special function unit, which takes results below 2^-126 for 0.
+__device__ __forceinline__ double power_of_two(double x) { return exp2(x); }
+__device__ __forceinline__ float power_of_two(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
 // What a row has seen so far. `sum` is this thread's part of it.
 template <class W> struct Seen {
   W max = static_cast<W>(-HUGE_VALF), sum = 0;
@@ -121,7 +154,7 @@ template <class W> struct Seen {
   __device__ __forceinline__ W rise(W larger) {
     const W before = max;
     if (larger > max) max = larger;
-    const W factor = exp2(before - base());
+    const W factor = power_of_two(before - base());
     sum *= factor;
     return factor;
   }

@@ -1,5 +1,7 @@
 // Attention of halves on tensor cores. Each of four warps has 16 rows of a tile; scores and sums are float and stay in
 // registers, where a tile of weights already lies as the next product wants its operand.
+#include <cfloat>
+
 #include "attention.cuh"
 #include "tensor_cores.cuh"
 
@@ -13,6 +15,7 @@ constexpr float kNever = HUGE_VALF;
 // D columns at most, tiles of 64 rows and kWide columns.
 template <class T, int D, int wide> struct Tiles {
   static constexpr int kWide = wide, kStride = D + 8, kScores = wide / 8, kOut = D / 8;
+  static constexpr int kTile = kWide * kStride;  // elements; there are two slots for each
   static constexpr size_t bytes(int tall, int wide_tiles) {
     return sizeof(T) * static_cast<size_t>((tall * kTall + wide_tiles * kWide) * kStride);
   }
@@ -23,10 +26,19 @@ template <class T, int D, int wide> struct Tiles {
   }
   static __device__ __forceinline__ int column(int tile) { return tile * 8 + static_cast<int>(threadIdx.x) % 4 * 2; }
 
+  // s = a (64 rows) @ b (kWide rows) transposed, a in shared memory or held by the lanes.
   static __device__ __forceinline__ void score(TileOfFloats (&s)[kScores], const T* a, const T* b) {
+    clear(s);
+    multiply_rows<kScores, D, kStride>(s, [&](int d) { return load_rows<kStride>(a + warp_row() * kStride, d); }, b);
+  }
+  static __device__ __forceinline__ void score(TileOfFloats (&s)[kScores], const FourMatrices (&a)[D / 16],
+                                               const T* b) {
+    clear(s);
+    multiply_rows<kScores, D, kStride>(s, [&](int d) { return a[d / 16]; }, b);
+  }
+  static __device__ __forceinline__ void clear(TileOfFloats (&s)[kScores]) {
 #pragma unroll
     for (TileOfFloats& tile : s) tile = {};
-    multiply_rows<kScores, D, kStride>(s, a + warp_row() * kStride, b);
   }
   static __device__ __forceinline__ void gather(TileOfFloats (&o)[kOut], const TileOfFloats (&s)[kScores], const T* b) {
     multiply_held<kOut, kScores, kStride>(o, s, b);
@@ -59,29 +71,37 @@ template <class X>
 __device__ __forceinline__ void weigh(const AttentionShape& shape, float unit, int first, int column,
                                       TileOfFloats (&s)[X::kScores], Seen<float> (&seen)[2],
                                       TileOfFloats (&o)[X::kOut]) {
-  // Most tiles lie wholly in sight.
-  const int last = column + X::kWide - 1, warp_first = first + X::warp_row();
-  const bool all_seen = last < shape.keys && (!shape.causal || last <= warp_first);
+  if (unit < 0) {  // the largest is then the least
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int query = first + X::row(half);
-    float most = -HUGE_VALF;
+    for (TileOfFloats& tile : s) {
+#pragma unroll
+      for (float& score : tile.at) score = -score;
+    }
+  }
+  const float positive = fmaxf(fabsf(unit), FLT_MIN);  // of minus infinity it makes no NaN
+  // Most tiles lie wholly in sight.
+  const int last = column + X::kWide - 1;
+  if (last >= shape.keys || (shape.causal && last > first + X::warp_row())) {
 #pragma unroll
     for (int j = 0; j < X::kScores; ++j) {
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        float& score = s[j].at[2 * half + k];
-        score = all_seen || shape.sees(query, column + X::column(j) + k) ? score * unit : -HUGE_VALF;
-        most = score > most ? score : most;
+      for (int k = 0; k < 4; ++k) {
+        if (!shape.sees(first + X::row(k / 2), column + X::column(j) + k % 2)) s[j].at[k] = -HUGE_VALF;
       }
     }
-    const float factor = seen[half].rise(max_of_lanes<kLanes>(most)), base = seen[half].base();
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float most = -HUGE_VALF;
+#pragma unroll
+    for (int j = 0; j < X::kScores; ++j) most = fmaxf(most, fmaxf(s[j].at[2 * half], s[j].at[2 * half + 1]));
+    const float factor = seen[half].rise(max_of_lanes<kLanes>(most) * positive), base = seen[half].base();
 #pragma unroll
     for (int j = 0; j < X::kScores; ++j) {
 #pragma unroll
       for (int k = 0; k < 2; ++k) {
         float& score = s[j].at[2 * half + k];
-        score = exp2f(score - base);
+        score = power_of_two(fmaf(score, positive, -base));
         seen[half].sum += score;
       }
     }
@@ -93,6 +113,24 @@ __device__ __forceinline__ void weigh(const AttentionShape& shape, float unit, i
   }
 }
 
+// Goes over the tiles of two matrices, each being fetched while the one before it is worked on: start(column, slot)
+// begins to fetch a tile into one of two slots, f(column, slot) works on it.
+template <int wide, class Start, class F>
+__device__ __forceinline__ void each_tile(int begin, int end, Start start, F f) {
+  int slot = 0;
+  if (begin < end) start(begin, 0);
+  close_group_of_copies();
+  for (int column = begin; column < end; column += wide) {
+    if (column + wide < end) start(column + wide, 1 - slot);
+    close_group_of_copies();
+    wait_for_copies<1>();
+    __syncthreads();
+    f(column, slot);
+    __syncthreads();
+    slot = 1 - slot;
+  }
+}
+
 template <class T, int D, int wide>
 __global__ void __launch_bounds__(kAttentionThreads)
     attend(const AttentionShape shape, float unit, const Heads<T> dst, const Heads<const T> q, const Heads<const T> k,
@@ -100,23 +138,27 @@ __global__ void __launch_bounds__(kAttentionThreads)
   using X = Tiles<T, D, wide>;
   extern __shared__ __align__(16) unsigned char memory[];
   T *const q_tile = reinterpret_cast<T*>(memory), *const k_tile = q_tile + kTall * X::kStride;
-  T* const v_tile = k_tile + wide * X::kStride;
+  T* const v_tile = k_tile + 2 * X::kTile;
   const BlockOfHead block(shape.batch, shape.queries, kTall, shape.causal);
   const T *const k_head = k.head(block.head), *const v_head = v.head(block.head);
   load_tile<kTall, D, X::kStride>(q_tile, q, q.head(block.head), block.first);
+  __syncthreads();
+  FourMatrices query[D / 16];
+#pragma unroll
+  for (int d = 0; d < D; d += 16) query[d / 16] = load_rows<X::kStride>(q_tile + X::warp_row() * X::kStride, d);
 
   const int end = shape.causal ? min(shape.keys, block.first + kTall) : shape.keys;
   Seen<float> seen[2];
   TileOfFloats o[X::kOut] = {}, s[X::kScores];
-  for (int column = 0; column < end; column += wide) {
-    __syncthreads();
-    load_tile<wide, D, X::kStride>(k_tile, k, k_head, column);
-    load_tile<wide, D, X::kStride>(v_tile, v, v_head, column);
-    __syncthreads();
-    X::score(s, q_tile, k_tile);
+  const auto start = [&](int column, int slot) {
+    start_tile<wide, D, X::kStride>(k_tile + slot * X::kTile, k, k_head, column);
+    start_tile<wide, D, X::kStride>(v_tile + slot * X::kTile, v, v_head, column);
+  };
+  each_tile<wide>(0, end, start, [&](int column, int slot) {
+    X::score(s, query, k_tile + slot * X::kTile);
     weigh<X>(shape, unit, block.first, column, s, seen, o);
-    X::gather(o, s, v_tile);
-  }
+    X::gather(o, s, v_tile + slot * X::kTile);
+  });
   X::store(dst, dst.head(block.head), block.first, o, 1 / sum_of_lanes<kLanes>(seen[0].sum),
            1 / sum_of_lanes<kLanes>(seen[1].sum));
 }
@@ -127,7 +169,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
   using X = Tiles<T, D, wide>;
   extern __shared__ __align__(16) unsigned char memory[];
   T *const q_tile = reinterpret_cast<T*>(memory), *const g_tile = q_tile + kTall * X::kStride;
-  T *const k_tile = g_tile + kTall * X::kStride, *const v_tile = k_tile + wide * X::kStride;
+  T *const k_tile = g_tile + kTall * X::kStride, *const v_tile = k_tile + 2 * X::kTile;
   const BlockOfHead block(shape.batch, shape.queries, kTall, shape.causal);
   const T *const k_head = a.k.head(block.head), *const v_head = a.v.head(block.head);
   load_tile<kTall, D, X::kStride>(q_tile, a.q, a.q.head(block.head), block.first);
@@ -150,21 +192,21 @@ __global__ void __launch_bounds__(kAttentionThreads)
   const int end = shape.causal ? min(shape.keys, block.first + kTall) : shape.keys;
   Seen<float> seen[2];
   TileOfFloats o[X::kOut] = {}, s[X::kScores], of_weights[X::kScores];
-  for (int column = 0; column < end; column += wide) {
-    __syncthreads();
-    load_tile<wide, D, X::kStride>(k_tile, a.k, k_head, column);
-    load_tile<wide, D, X::kStride>(v_tile, a.v, v_head, column);
-    __syncthreads();
-    X::score(s, q_tile, k_tile);
+  const auto start = [&](int column, int slot) {
+    start_tile<wide, D, X::kStride>(k_tile + slot * X::kTile, a.k, k_head, column);
+    start_tile<wide, D, X::kStride>(v_tile + slot * X::kTile, a.v, v_head, column);
+  };
+  each_tile<wide>(0, end, start, [&](int column, int slot) {
+    X::score(s, q_tile, k_tile + slot * X::kTile);
     weigh<X>(shape, unit, block.first, column, s, seen, o);
-    X::score(of_weights, g_tile, v_tile);
+    X::score(of_weights, g_tile, v_tile + slot * X::kTile);
 #pragma unroll
     for (int j = 0; j < X::kScores; ++j) {
 #pragma unroll
       for (int k = 0; k < 4; ++k) s[j].at[k] *= of_weights[j].at[k] - delta[k / 2];
     }
-    X::gather(o, s, k_tile);
-  }
+    X::gather(o, s, k_tile + slot * X::kTile);
+  });
   float factor[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -183,46 +225,53 @@ __global__ void __launch_bounds__(kAttentionThreads)
     attend_grad_keys(const AttentionShape shape, float unit, float scale, const AttentionGrad<T> a) {
   using X = Tiles<T, D, wide>;
   extern __shared__ __align__(16) unsigned char memory[];
-  __shared__ float logs[wide], deltas[wide];
+  __shared__ float logs[2][wide], deltas[2][wide];
   T *const k_tile = reinterpret_cast<T*>(memory), *const v_tile = k_tile + kTall * X::kStride;
-  T *const q_tile = v_tile + kTall * X::kStride, *const g_tile = q_tile + wide * X::kStride;
+  T *const q_tile = v_tile + kTall * X::kStride, *const g_tile = q_tile + 2 * X::kTile;
   const BlockOfHead block(shape.batch, shape.keys, kTall, false);
   const T *const q_head = a.q.head(block.head), *const g_head = a.g.head(block.head);
   load_tile<kTall, D, X::kStride>(k_tile, a.k, a.k.head(block.head), block.first);
   load_tile<kTall, D, X::kStride>(v_tile, a.v, a.v.head(block.head), block.first);
 
   TileOfFloats to_k[X::kOut] = {}, to_v[X::kOut] = {}, s[X::kScores], of_weights[X::kScores];
-  for (int column = shape.causal ? block.first / wide * wide : 0; column < shape.queries; column += wide) {
-    __syncthreads();
-    load_tile<wide, D, X::kStride>(q_tile, a.q, q_head, column);
-    load_tile<wide, D, X::kStride>(g_tile, a.g, g_head, column);
+  const auto start = [&](int column, int slot) {
+    start_tile<wide, D, X::kStride>(q_tile + slot * X::kTile, a.q, q_head, column);
+    start_tile<wide, D, X::kStride>(g_tile + slot * X::kTile, a.g, g_head, column);
     if (threadIdx.x < wide) {
       const int query = column + static_cast<int>(threadIdx.x);
       const int64_t at = block.head * shape.queries + query;
-      logs[threadIdx.x] = query < shape.queries ? a.logs[at] : kNever;  // beyond the last, all weights are 0
-      deltas[threadIdx.x] = query < shape.queries ? a.deltas[at] : 0;
+      logs[slot][threadIdx.x] = query < shape.queries ? a.logs[at] : kNever;  // beyond the last, all weights are 0
+      deltas[slot][threadIdx.x] = query < shape.queries ? a.deltas[at] : 0;
     }
-    __syncthreads();
-    X::score(s, k_tile, q_tile);
+  };
+  each_tile<wide>(shape.causal ? block.first / wide * wide : 0, shape.queries, start, [&](int column, int slot) {
+    X::score(s, k_tile, q_tile + slot * X::kTile);
     const bool all_seen = !shape.causal || column >= block.first + X::warp_row() + 15;
 #pragma unroll
     for (int j = 0; j < X::kScores; ++j) {
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        const int query = X::column(j) + k % 2;
-        const bool sees = all_seen || column + query >= block.first + X::row(k / 2);
-        s[j].at[k] = sees ? exp2f(s[j].at[k] * unit - logs[query]) : 0;
+        s[j].at[k] = power_of_two(fmaf(s[j].at[k], unit, -logs[slot][X::column(j) + k % 2]));
       }
     }
-    X::gather(to_v, s, g_tile);
-    X::score(of_weights, v_tile, g_tile);
+    if (!all_seen) {
+#pragma unroll
+      for (int j = 0; j < X::kScores; ++j) {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          if (column + X::column(j) + k % 2 < block.first + X::row(k / 2)) s[j].at[k] = 0;
+        }
+      }
+    }
+    X::gather(to_v, s, g_tile + slot * X::kTile);
+    X::score(of_weights, v_tile, g_tile + slot * X::kTile);
 #pragma unroll
     for (int j = 0; j < X::kScores; ++j) {
 #pragma unroll
-      for (int k = 0; k < 4; ++k) s[j].at[k] *= of_weights[j].at[k] - deltas[X::column(j) + k % 2];
+      for (int k = 0; k < 4; ++k) s[j].at[k] *= of_weights[j].at[k] - deltas[slot][X::column(j) + k % 2];
     }
-    X::gather(to_k, s, q_tile);
-  }
+    X::gather(to_k, s, q_tile + slot * X::kTile);
+  });
   X::store(a.dk, a.dk.head(block.head), block.first, to_k, scale, scale);
   X::store(a.dv, a.dv.head(block.head), block.first, to_v, 1, 1);
 }
@@ -236,12 +285,12 @@ unsigned blocks_of(const AttentionShape& shape, int rows) {
 template <class T, int D, int wide>
 void run(const AttentionShape& shape, const Heads<T>& dst, const Heads<const T>& q, const Heads<const T>& k,
          const Heads<const T>& v) {
-  launch(attend<T, D, wide>, blocks_of(shape, shape.queries), kAttentionThreads, Tiles<T, D, wide>::bytes(1, 2), shape,
+  launch(attend<T, D, wide>, blocks_of(shape, shape.queries), kAttentionThreads, Tiles<T, D, wide>::bytes(1, 4), shape,
          shape.scale * kLog2E, dst, q, k, v);
 }
 
 template <class T, int D, int wide> void run_grad(const AttentionShape& shape, const AttentionGrad<T>& grad) {
-  constexpr size_t nbytes = Tiles<T, D, wide>::bytes(2, 2);
+  constexpr size_t nbytes = Tiles<T, D, wide>::bytes(2, 4);
   const double unit = shape.scale * kLog2E;
   launch(attend_grad_queries<T, D, wide>, blocks_of(shape, shape.queries), kAttentionThreads, nbytes, shape, unit,
          shape.scale, grad);

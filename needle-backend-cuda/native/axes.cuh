@@ -35,6 +35,8 @@ class Axes {
   __device__ __forceinline__ int64_t row(int64_t r) const { return place(rows_, r); }
   __device__ __forceinline__ int64_t column(int64_t j) const { return place(columns_, j); }
 
+  // Whether the elements of a row are a stride apart.
+  __device__ __forceinline__ bool columns_are_even() const { return columns_.rank == 1; }
   bool columns_are_packed() const {
     return columns_.rank == 1 && (columns_.strides[0][0] == 1 || columns_.shape[0] == 1);
   }

@@ -97,9 +97,9 @@ template <class T> struct Channel {
   __device__ __forceinline__ Wide<T> scale(int64_t c) const { return Wide<T>(1) / sqrt(widen(var[c]) + eps); }
 };
 
-template <int count, class T>
+template <int count, class T, class F>
 __global__ void __launch_bounds__(kThreads)
-    normalize(int64_t rows, int64_t n, int64_t chunk, const Channel<T> channel, const T* x, T* dst) {
+    normalize(F f, int64_t rows, int64_t n, int64_t chunk, const Channel<T> channel, const T* x, T* dst) {
   const ColumnsOfThread<count> mine(rows, n, chunk);
   if (mine.first >= n) return;
   Wide<T> mean[count], scale[count], bias[count];
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads)
     const Pack<T, count> from = load_pack<count>(x + r * n + mine.first);
     Pack<T, count> to;
 #pragma unroll
-    for (int k = 0; k < count; ++k) to.at[k] = narrow<T>((widen(from.at[k]) - mean[k]) * scale[k] + bias[k]);
+    for (int k = 0; k < count; ++k) to.at[k] = narrow<T>(f((widen(from.at[k]) - mean[k]) * scale[k] + bias[k]));
     store_pack(dst + r * n + mine.first, to);
   }
 }
@@ -204,6 +204,27 @@ Channel<T> channel(const View& weight, const View& bias, const View& mean, const
   return {weight.as<const T>(), bias.as<const T>(), mean.as<const T>(), var.as<const T>(), static_cast<Wide<T>>(eps)};
 }
 
+struct Same {
+  template <class W> __device__ __forceinline__ W operator()(W x) const { return x; }
+};
+
+// f of the normalized x.
+template <class F>
+void run_normalize(F f, const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+                   const ShapedView& mean, const ShapedView& var, double eps) {
+  const int64_t n = x.shape[x.rank - 1];
+  if (dst.size == 0) return;
+  visit_channels(
+      n,
+      [&](auto type, auto count) {
+        using T = typename decltype(type)::type;
+        const Columns columns(x.size / n, n, count, 4);
+        launch(normalize<decltype(count)::value, T, F>, columns.grid, columns.block, 0, f, columns.rows, n,
+               columns.chunk, channel<T>(weight, bias, mean, var, eps), x.as<const T>(), dst.as<T>());
+      },
+      dst, x);
+}
+
 }  // namespace
 
 void moments(const View& mean, const View& var, const ShapedView& x) {
@@ -225,17 +246,12 @@ void moments(const View& mean, const View& var, const ShapedView& x) {
 
 void batch_norm(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                 const ShapedView& mean, const ShapedView& var, double eps) {
-  const int64_t n = x.shape[x.rank - 1];
-  if (dst.size == 0) return;
-  visit_channels(
-      n,
-      [&](auto type, auto count) {
-        using T = typename decltype(type)::type;
-        const Columns columns(x.size / n, n, count, 4);
-        launch(normalize<decltype(count)::value, T>, columns.grid, columns.block, 0, columns.rows, n, columns.chunk,
-               channel<T>(weight, bias, mean, var, eps), x.as<const T>(), dst.as<T>());
-      },
-      dst, x);
+  run_normalize(Same(), dst, x, weight, bias, mean, var, eps);
+}
+
+void batch_norm_relu(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+                     const ShapedView& mean, const ShapedView& var, double eps) {
+  run_normalize(Relu(), dst, x, weight, bias, mean, var, eps);
 }
 
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,

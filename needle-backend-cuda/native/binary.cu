@@ -22,4 +22,17 @@ void binary(Binary kind, const View& dst, const View& a, const View& b) {
   });
 }
 
+void add_row(const View& dst, const View& row) {
+  if (dst.size == 0) return;
+  View repeated = row;  // (rows, n), the same row again and again
+  repeated.contiguous = false;
+  repeated.rank = 2;
+  repeated.size = dst.size;
+  repeated.shape[0] = dst.size / row.size;
+  repeated.shape[1] = row.size;
+  repeated.strides[0] = 0;
+  repeated.strides[1] = row.contiguous ? 1 : row.strides[0];
+  binary(Binary::kAdd, dst, dst, repeated);
+}
+
 }  // namespace needle

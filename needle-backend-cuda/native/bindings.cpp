@@ -1,4 +1,6 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
+#include <cublasLt.h>
+#include <cudnn.h>
 #include <needle/sequence.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -51,11 +53,14 @@ const Kernel kernels_by_name[] = {
     kernel<&matmul_tiled>("matmul_tiled"),
     kernel<&linear>("linear"),
     kernel<&conv2d>("conv2d"),
-    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_bias>("conv2d_bias"),
     kernel<&conv2d_unrolled>("conv2d_unrolled"),
     kernel<&conv2d_grad_weight_unrolled>("conv2d_grad_weight_unrolled"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
+    kernel<&conv2d_direct>("conv2d_direct"),
+    kernel<&conv2d_grad_input_direct>("conv2d_grad_input_direct"),
+    kernel<&conv2d_grad_weight_direct>("conv2d_grad_weight_direct"),
     kernel<&pool2d>("pool2d"),
     kernel<&pool2d_grad>("pool2d_grad"),
     kernel<&layer_norm>("layer_norm"),
@@ -64,6 +69,7 @@ const Kernel kernels_by_name[] = {
     kernel<&rms_norm_grad>("rms_norm_grad"),
     kernel<&moments>("moments"),
     kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_relu>("batch_norm_relu"),
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&attention>("attention"),
     kernel<&attention_grad>("attention_grad"),
@@ -237,14 +243,28 @@ py::dict stats(int index) {
   return by_name;
 }
 
+// "13.0" of 13000.
+std::string dotted(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+py::dict versions() {
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver));
+  const size_t cublas = cublasLtGetVersion(), cudnn = cudnnGetVersion();
+  py::dict by_name;
+  by_name["driver for CUDA"] = dotted(driver);
+  by_name["CUDA runtime"] = dotted(CUDART_VERSION);
+  by_name["cuBLASLt"] = std::to_string(cublas / 10000) + "." + std::to_string(cublas / 100 % 100);
+  by_name["cuDNN"] = std::to_string(cudnn / 10000) + "." + std::to_string(cudnn / 100 % 100);
+  return by_name;
+}
+
 std::string describe(int index) {
   const cudaDeviceProp& properties = enter(index, "describe").properties;
   int driver = 0;
   check(cudaDriverGetVersion(&driver));
   return std::string(properties.name) + ", sm_" + std::to_string(properties.major * 10 + properties.minor) + ", " +
          std::to_string(properties.multiProcessorCount) + " multiprocessors, " +
-         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + std::to_string(driver / 1000) +
-         "." + std::to_string(driver % 1000 / 10);
+         std::to_string(properties.totalGlobalMem >> 20) + " MiB, driver for CUDA " + dotted(driver);
 }
 
 }  // namespace
@@ -274,8 +294,10 @@ PYBIND11_MODULE(_ext, m) {
   m.def("set_memory_limit",
         [](int index, size_t nbytes) { enter(index, "set_memory_limit").memory.set_limit(nbytes); });
   m.def("describe", &describe);
+  m.def("versions", &versions);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
+  m.def("set_scratch_limit", &set_scratch_limit);
   set_fused_builder(&build_fused);
   m.def("fault", [](int index) {
     enter(index, "fault");
@@ -283,10 +305,10 @@ PYBIND11_MODULE(_ext, m) {
   });
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
-  py::class_<DeviceSequence>(m, "Sequence")
+  py::class_<DeviceSequence>(m, "Sequence", py::module_local())
       .def(py::init<int, const Calls&, const py::list&>())
       .def("run", &DeviceSequence::run);
-  py::class_<DeviceRecording>(m, "Recording")
+  py::class_<DeviceRecording>(m, "Recording", py::module_local())
       .def(py::init<int, const Calls&, const py::list&, std::vector<std::vector<size_t>>>())
       .def("update", &DeviceRecording::update)
       .def("run", &DeviceRecording::run)

@@ -3,14 +3,13 @@
 // our own ways is faster still.
 #include "conv.h"
 
-#include <cudnn.h>
-
 #include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "cudnn_handle.h"
 #include "event.h"
 #include "matmul.h"
 #include "runtime.h"
@@ -19,11 +18,6 @@ namespace needle {
 namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
-
-void check_library(cudnnStatus_t status) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
-  throw LibraryFailure(std::string("cuDNN: ") + cudnnGetErrorString(status));
-}
 
 enum Direction : int32_t { kForward, kInput, kWeight };  // which of y, x and w is the result
 
@@ -39,8 +33,8 @@ constexpr Form kForms[] = {{CUDNN_TENSOR_NHWC, {0, 1, 2, 3}, {3, 0, 1, 2}},
 struct Key {
   Direction direction;
   DType dtype;
-  int32_t tf32, x_channels_first, tuned, unused;
-  int64_t x[4], w[4], y[4];  // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
+  int32_t tf32, x_channels_first, tuned, own;  // own: how many ways of our own there are, which strides decide
+  int64_t x[4], w[4], y[4];                    // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
   Pair stride, padding, dilation;
   int64_t groups;
 
@@ -193,7 +187,7 @@ struct Plan {
   }
 };
 
-// One device's handle and plans; never destroyed, for the interpreter may end after the driver.
+// One device's plans; never destroyed, for the interpreter may end after the driver.
 struct Library {
   cudnnHandle_t handle = nullptr;
   std::unordered_map<std::string, Plan> plans;
@@ -201,10 +195,7 @@ struct Library {
   static Library& here() {
     static std::vector<Library>* const all = new std::vector<Library>(static_cast<size_t>(Runtime::count()));
     Library& library = (*all)[static_cast<size_t>(runtime().index)];
-    if (library.handle == nullptr) {
-      check_library(cudnnCreate(&library.handle));
-      check_library(cudnnSetStream(library.handle, stream()));
-    }
+    library.handle = cudnn_handle();
     return library;
   }
 };
@@ -245,6 +236,7 @@ void convolve(const std::vector<std::function<void()>>& own, Direction direction
   key.dtype = y.dtype;
   key.tf32 = tf32();
   key.x_channels_first = channels_first(x);
+  key.own = static_cast<int32_t>(own.size());
   key.tuned = tuning();  // products may be faster then
   read_shape(x, key.x);
   read_shape(w, key.w);
@@ -300,6 +292,12 @@ void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   std::vector<std::function<void()>> own{[&] { conv2d_direct(dst, x, w, stride, padding, dilation, groups); }};
   if (unrolls(dst, w, groups)) own.emplace_back([&] { conv2d_unrolled(dst, x, w, stride, padding, dilation); });
   convolve(own, kForward, x, w, dst, stride, padding, dilation, groups);
+}
+
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups) {
+  conv2d(dst, x, w, stride, padding, dilation, groups);
+  add_row(dst, bias);
 }
 
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,

@@ -259,15 +259,7 @@ void linear(const ShapedView& dst, const ShapedView& a, const ShapedView& b, con
     if (relu || !activation) return;
   } else {
     matmul(dst, a, b, false, transpose_b);
-    View repeated = bias;  // (m, n), the same row again and again
-    repeated.contiguous = false;
-    repeated.rank = 2;
-    repeated.size = dst.size;
-    repeated.shape[0] = product.m;
-    repeated.shape[1] = product.n;
-    repeated.strides[0] = 0;
-    repeated.strides[1] = 1;
-    binary(Binary::kAdd, dst, dst, repeated);
+    add_row(dst, bias);
     if (!activation) return;
   }
   unary(*activation, dst, dst);

@@ -14,6 +14,7 @@ void copy(const View& dst, const View& src);
 void cast(const View& dst, const View& src);
 void unary(Unary kind, const View& dst, const View& x);
 void binary(Binary kind, const View& dst, const View& a, const View& b);
+void add_row(const View& dst, const View& row);  // dst (..., n) += row (n)
 void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& scalar, bool swapped);
 void where(const View& dst, const View& condition, const View& a, const View& b);
 bool has_unary(Unary kind, DType dtype);
@@ -37,6 +38,8 @@ void linear(const ShapedView& dst, const ShapedView& a, const ShapedView& b, con
 
 void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups);
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups);
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups);
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
@@ -56,6 +59,8 @@ void rms_norm_grad(const View& dx, const View& dw, const View& g, const View& x,
 void moments(const View& mean, const View& var, const ShapedView& x);
 void batch_norm(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                 const ShapedView& mean, const ShapedView& var, double eps);
+void batch_norm_relu(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+                     const ShapedView& mean, const ShapedView& var, double eps);
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
                      bool training);

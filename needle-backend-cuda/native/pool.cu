@@ -8,21 +8,22 @@ namespace {
 
 // Windows over an image (N, H, W, C), stored with any strides.
 struct Windows {
-  int64_t height, width, channels, rows, columns;  // of the image, and of the result
-  int64_t size_y, size_x, stride_y, stride_x, padding_y, padding_x;
+  int height, width, rows, columns;  // of the image, and of the result
+  int size_y, size_x, stride_y, stride_x, padding_y, padding_x;
 
   Windows(const ShapedView& image, const ShapedView& result, Pair size, Pair stride, Pair padding)
-      : height(image.shape[1]),
-        width(image.shape[2]),
-        channels(image.shape[3]),
-        rows(result.shape[1]),
-        columns(result.shape[2]),
-        size_y(size.y),
-        size_x(size.x),
-        stride_y(stride.y),
-        stride_x(stride.x),
-        padding_y(padding.y),
-        padding_x(padding.x) {}
+      : height(number(image.shape[1])),
+        width(number(image.shape[2])),
+        rows(number(result.shape[1])),
+        columns(number(result.shape[2])),
+        size_y(number(size.y)),
+        size_x(number(size.x)),
+        stride_y(number(stride.y)),
+        stride_x(number(stride.x)),
+        padding_y(number(padding.y)),
+        padding_x(number(padding.x)) {}
+
+  static int number(int64_t length) { return static_cast<int>(std::min<int64_t>(length, INT32_MAX / 4)); }
 };
 
 struct Image {
@@ -47,14 +48,14 @@ struct Counter {
     }
   }
 
-  __device__ __forceinline__ void count(int64_t at, int64_t (&place)[4]) const {
+  __device__ __forceinline__ void count(int64_t at, int (&place)[4]) const {
 #pragma unroll
     for (int axis = 3; axis > 0; --axis) {
       const int64_t rest = narrow ? divisors[axis].divide(static_cast<uint32_t>(at)) : at / shape[axis];
-      place[axis] = at - rest * shape[axis];
+      place[axis] = static_cast<int>(at - rest * shape[axis]);
       at = rest;
     }
-    place[0] = at;
+    place[0] = static_cast<int>(at);
   }
 };
 
@@ -64,13 +65,13 @@ __global__ void __launch_bounds__(kThreads)
   using V = Wide<T>;
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  int64_t place[4];
+  int place[4];
   counter.count(at, place);
-  const int64_t top = place[1] * w.stride_y - w.padding_y, left = place[2] * w.stride_x - w.padding_x;
+  const int top = place[1] * w.stride_y - w.padding_y, left = place[2] * w.stride_x - w.padding_x;
   V found = kind == Pool::kMax ? static_cast<V>(-HUGE_VALF) : V(0);
-  for (int64_t k = 0; k < w.size_y; ++k) {
+  for (int k = 0; k < w.size_y; ++k) {
     if (top + k < 0 || top + k >= w.height) continue;
-    for (int64_t l = 0; l < w.size_x; ++l) {
+    for (int l = 0; l < w.size_x; ++l) {
       if (left + l < 0 || left + l >= w.width) continue;
       const V value = widen(x[image.at(place[0], top + k, left + l, place[3])]);
       if constexpr (kind == Pool::kMax) {
@@ -85,12 +86,12 @@ __global__ void __launch_bounds__(kThreads)
 
 // Whether a window's maximum does not stand at one of its places before (k, l), row by row.
 template <class T>
-__device__ __forceinline__ bool is_first(const Windows& w, const Image& image, const T* x, Wide<T> most, int64_t i,
-                                         int64_t c, int64_t top, int64_t left, int64_t k, int64_t l) {
-  for (int64_t y = 0; y <= k; ++y) {
+__device__ __forceinline__ bool is_first(const Windows& w, const Image& image, const T* x, Wide<T> most, int i, int c,
+                                         int top, int left, int k, int l) {
+  for (int y = 0; y <= k; ++y) {
     if (top + y < 0) continue;
-    const int64_t end = y < k ? w.size_x : l;
-    for (int64_t z = 0; z < end; ++z) {
+    const int end = y < k ? w.size_x : l;
+    for (int z = 0; z < end; ++z) {
       if (left + z < 0 || left + z >= w.width) continue;
       if (widen(x[image.at(i, top + y, left + z, c)]) == most) return false;
     }
@@ -109,17 +110,17 @@ __global__ void __launch_bounds__(kThreads)
   using V = Wide<T>;
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  int64_t place[4];
+  int place[4];
   counter.count(at, place);
-  const int64_t i = place[0], c = place[3], down = place[1] + w.padding_y, right = place[2] + w.padding_x;
+  const int i = place[0], c = place[3], down = place[1] + w.padding_y, right = place[2] + w.padding_x;
   const V mine = widen(in.x[in.x_image.at(i, place[1], place[2], c)]);
   V total = 0;
   // The windows that see this element: k and l are its place in them.
-  for (int64_t k = down % w.stride_y; k < w.size_y && k <= down; k += w.stride_y) {
-    const int64_t row = (down - k) / w.stride_y;
+  for (int k = down % w.stride_y; k < w.size_y && k <= down; k += w.stride_y) {
+    const int row = (down - k) / w.stride_y;
     if (row >= w.rows) continue;
-    for (int64_t l = right % w.stride_x; l < w.size_x && l <= right; l += w.stride_x) {
-      const int64_t column = (right - l) / w.stride_x;
+    for (int l = right % w.stride_x; l < w.size_x && l <= right; l += w.stride_x) {
+      const int column = (right - l) / w.stride_x;
       if (column >= w.columns) continue;
       if constexpr (kind == Pool::kMax) {
         const V most = widen(in.y[in.y_image.at(i, row, column, c)]);

@@ -112,6 +112,7 @@ template <class T, int inputs, int count> struct ReadRow {
 
  private:
   template <class F, class... Along> __device__ __forceinline__ void each_pack(F f, const Along*... along) const {
+#pragma unroll 4
     for (int64_t j = int64_t{threadIdx.x} * count; j < n; j += int64_t{blockDim.x} * count) {
       W v[count][inputs];
 #pragma unroll

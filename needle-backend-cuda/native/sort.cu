@@ -139,10 +139,23 @@ __global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const A
   const int64_t end = begin + chunk < n ? begin + chunk : n;
   x += axes.row(r);
   Candidate<Wide<T>> best{Wide<T>(0), -1};
-  for (int64_t j = begin + threadIdx.x; j < end; j += blockDim.x) {
-    const Candidate<Wide<T>> other{widen(x[axes.column(j)]), j};
-    if (other.beats(best)) best = other;
+  const auto take = [&](Wide<T> value, int64_t at) {  // positions grow: an equal one does not win
+    const bool wins = best.at < 0 || value > best.value || (value != value && best.value == best.value);
+    if (wins) best = {value, at};
+  };
+  int64_t j = begin + threadIdx.x;
+  if (axes.columns_are_even()) {
+    constexpr int kAhead = 8;  // elements asked for before the first is used
+    const int64_t stride = axes.column(1);
+    for (; j + (kAhead - 1) * int64_t{blockDim.x} < end; j += kAhead * int64_t{blockDim.x}) {
+      T values[kAhead];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k) values[k] = x[(j + k * int64_t{blockDim.x}) * stride];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k) take(widen(values[k]), j + k * int64_t{blockDim.x});
+    }
   }
+  for (; j < end; j += blockDim.x) take(widen(x[axes.column(j)]), j);
   best = best_of_block(best);
   if (threadIdx.x == 0) out[blockIdx.x] = best;
 }
@@ -253,8 +266,9 @@ void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
     using T = typename decltype(type)::type;
     const Workspace space(static_cast<size_t>(rows * chunks.count) * sizeof(Candidate<Wide<T>>));
     auto* best = space.as<Candidate<Wide<T>>>();
-    launch(best_of_chunks<T>, static_cast<unsigned>(rows * chunks.count), threads_for(chunks.length), 0, n,
-           chunks.length, chunks.count, Axes(x, rows, n), x.as<const T>(), best);
+    const unsigned threads = chunks.length <= 4096 ? 4 * kWarp : 16 * kWarp;
+    launch(best_of_chunks<T>, static_cast<unsigned>(rows * chunks.count), threads, 0, n, chunks.length, chunks.count,
+           Axes(x, rows, n), x.as<const T>(), best);
     visit_index(dst.dtype, [&](auto index) {
       using I = typename decltype(index)::type;
       launch(best_of_rows<Wide<T>, I>, blocks_for(rows, kThreads), kThreads, 0, rows, chunks.count, best, dst.as<I>());

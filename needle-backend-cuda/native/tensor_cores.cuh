@@ -63,15 +63,21 @@ __device__ __forceinline__ uint32_t pack_halves(float low, float high, __nv_bflo
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// c (16, 8 tiles) += a (16, depth) @ b (8 tiles, depth) transposed, both in shared memory, rows `stride` apart.
-template <int tiles, int depth, int stride, class T>
-__device__ __forceinline__ void multiply_rows(TileOfFloats (&c)[tiles], const T* a, const T* b) {
+// Columns [d, d + 16) of 16 rows in shared memory, rows `stride` apart.
+template <int stride, class T> __device__ __forceinline__ FourMatrices load_rows(const T* a, int d) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const T* const a_row = a + lane % 16 * stride + lane / 16 * 8;
+  return load_matrices(a + lane % 16 * stride + lane / 16 * 8 + d);
+}
+
+// c (16, 8 tiles) += a (16, depth) @ b (8 tiles, depth) transposed, b in shared memory; a_at(d) are columns [d, d + 16)
+// of a.
+template <int tiles, int depth, int stride, class T, class A>
+__device__ __forceinline__ void multiply_rows(TileOfFloats (&c)[tiles], A a_at, const T* b) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const T* const b_row = b + (lane % 8 + lane / 16 * 8) * stride + lane / 8 % 2 * 8;
 #pragma unroll
   for (int d = 0; d < depth; d += 16) {
-    const FourMatrices from_a = load_matrices(a_row + d);
+    const FourMatrices from_a = a_at(d);
 #pragma unroll
     for (int j = 0; j < tiles; j += 2) {
       const FourMatrices from_b = load_matrices(b_row + j * 8 * stride + d);

@@ -8,6 +8,7 @@ namespace needle {
 CacheCounts graph_counts();  // graphs.h is Objective-C
 void set_graph_limit(size_t limit);
 void clear_graphs();
+bool supported();  // link.h is, too
 }  // namespace needle
 
 namespace py = pybind11;
@@ -59,6 +60,7 @@ PYBIND11_MODULE(_ext, m) {
     throw py::import_error(py::str(py::error_already_set().value()));
   }
   if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();
+  m.def("supported", &supported);
   m.def("counters", &counts);
   m.def("set_graph_limit", &set_graph_limit);
   m.def("clear", [] {

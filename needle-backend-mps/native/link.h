@@ -18,6 +18,7 @@ struct Place {
 
 Place place_of(const View& view);  // of its first element; the buffer counts as used by what is encoded now
 id<MTLDevice> metal_device();
+bool supported();  // whether MPS runs on the system's default GPU
 
 MPSDataType mps_type(DType dtype);
 inline bool is_mps_type(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat16; }

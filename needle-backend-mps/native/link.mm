@@ -15,6 +15,13 @@ Place place_of(const View& view) {
 
 id<MTLDevice> metal_device() { return (id<MTLDevice>)checked(bridge().device()); }
 
+bool supported() {
+  @autoreleasepool {
+    const Ref<id<MTLDevice>> found(MTLCreateSystemDefaultDevice());
+    return MPSSupportsMTLDevice(found.get());
+  }
+}
+
 MPSDataType mps_type(DType dtype) {
   if (dtype == DType::kFloat32) return MPSDataTypeFloat32;
   if (dtype == DType::kFloat16) return MPSDataTypeFloat16;

@@ -37,6 +37,8 @@ void set_python_error() {
     PyErr_SetString(PyExc_ValueError, error.what());
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
+  } catch (...) {  // Objective-C's exceptions pass through C++
+    PyErr_SetString(PyExc_RuntimeError, "mps: Metal Performance Shaders threw an exception; the log tells which");
   }
 }
 

@@ -1,6 +1,8 @@
 """Graphs: compiled once, in one queue with msl's kernels, over memory at any offset."""
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -170,8 +172,14 @@ def test_what_mps_does_not_take_is_msl_s(backend, mps):
     np.testing.assert_array_equal(whole_of(backend, dst), [3, 5, 7])
 
 
+def test_long_attention_is_left(backend, mps):
+    """Its scores, which a graph keeps, would take more than 256 MiB; msl's kernel keeps none."""
+    x = view_of(backend, np.zeros((1, 8193, 1), np.float32))
+    assert not mps.attention(x, x, x, x, False, 1.0)
+
+
 def test_nothing_lives_on(device, mps, msl, simulator):
-    """After the caches are cleared, no object of MPS or MPSGraph is left; those of msl stay as they were."""
+    """No call leaves an object of Metal, MPS or MPSGraph behind but those in the caches."""
 
     def step():
         x = ndl.ones(5, 5, device=device, requires_grad=True)
@@ -188,3 +196,31 @@ def test_nothing_lives_on(device, mps, msl, simulator):
     for _ in range(5):
         step()
     assert living() == before
+
+
+TEARDOWN = """
+import ctypes, gc, pathlib
+import needle as ndl
+from needle_backend_msl import _ext as msl
+from needle_backend_mps import _ext as mps
+simulator = ctypes.CDLL(str(pathlib.Path(msl.__file__).with_name("libmetalsim.so")))
+with ndl.use_device(ndl.mps()):
+    model = ndl.nn.Sequential(ndl.nn.Conv(3, 4, 3), ndl.nn.BatchNorm2d(4), ndl.nn.Flatten(), ndl.nn.Linear(64, 2))
+    loss = (ndl.softmax(model(ndl.ones(2, 3, 4, 4)), 1) ** 2).sum()
+loss.backward()
+print("in use:", simulator.metalsim_live_objects() > 100)
+import needle.composed
+del model, loss
+for cached in vars(needle.composed).values():  # core keeps numbers as arrays
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+gc.collect()
+mps.clear()
+msl.close_device()
+print("left:", simulator.metalsim_live_objects())
+"""
+
+
+def test_nothing_is_left_when_the_device_is_closed(simulator):
+    done = subprocess.run([sys.executable, "-c", TEARDOWN], capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == "in use: True\nleft: 0\n"

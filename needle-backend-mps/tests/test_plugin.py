@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from needle.backend import Probe
 from needle_backend_mps import _plugin
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,14 @@ def test_without_metal_the_device_is_not_there(monkeypatch):
     probe = _plugin.needle_probe()
     assert probe.devices == ()
     assert probe.reason == f"Metal is on macOS only, and this is {sys.platform}"
+
+
+def test_a_gpu_that_mps_does_not_support_is_not_there(simulator, monkeypatch):
+    monkeypatch.setenv("METALSIM_NO_MPS", "1")
+    reason = "Metal Performance Shaders do not support Needle Metal simulator; the device msl does without them"
+    assert _plugin.needle_probe() == Probe(reason=reason)
+    monkeypatch.setenv("METALSIM_NO_DEVICE", "1")
+    assert _plugin.needle_probe() == Probe(reason="macOS reports no Metal device")
 
 
 def test_there_is_one_device():

@@ -47,12 +47,17 @@ const Kernel kernels_by_name[] = {
     kernel<&rms_norm_grad>("rms_norm_grad"),
     kernel<&moments>("moments"),
     kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_relu>("batch_norm_relu"),
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&conv2d>("conv2d"),
+    kernel<&conv2d_bias>("conv2d_bias"),
     kernel<&conv2d_grad_input>("conv2d_grad_input"),
     kernel<&conv2d_grad_weight>("conv2d_grad_weight"),
     kernel<&pool2d>("pool2d"),
     kernel<&pool2d_grad>("pool2d_grad"),
+    kernel<&attention>("attention"),
+    kernel<&attention_grad>("attention_grad"),
+    kernel<&argsort>("argsort"),
     kernel<&gather>("gather"),
     kernel<&scatter_add>("scatter_add"),
     kernel<&sgd_step>("sgd_step"),
@@ -171,6 +176,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
   m.def("memory_stats", &stats);
   m.def("empty_cache", &empty_cache);
+  m.def("close_device", [] { guarded([] { close_device(); }); });
   m.def("counters", &counts);
   m.add_object("bridge", py::reinterpret_steal<py::object>(bridge_capsule()));  // for needle-backend-mps
 }

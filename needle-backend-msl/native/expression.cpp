@@ -182,7 +182,9 @@ void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, c
     if (reading_of(src, dsts[0].size) == Reading::kStrided) walks.push_back(walk_of(src));
   }
   if (walks.empty()) walks.resize(1);
-  if (srcs.size() >= kMostBuffers) throw std::invalid_argument("elementwise: more operands than Metal has buffers");
+  if (srcs.size() >= kMostBuffers)
+    throw std::invalid_argument("elementwise: " + n(srcs.size()) +
+                                " operands, and one result, are more than the 28 arrays that a kernel takes");
   const size_t most = kMostBuffers - srcs.size();  // results of one kernel; those of another are computed again
   for (size_t first = 0; first < dsts.size(); first += most) {
     const size_t last = std::min(dsts.size(), first + most);

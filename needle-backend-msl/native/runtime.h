@@ -43,7 +43,8 @@ MemoryStats memory_stats();
 void upload(char* dst, const char* src, size_t nbytes);
 void wait_for(const char* data);  // until the device has done all that concerns this memory
 
-void synchronize();  // waits for everything; throws KernelFailure for what went wrong since the last wait
+void close_device();  // waits, and gives back what is kept for later; the device can no longer be used
+void synchronize();   // waits for everything; throws KernelFailure for what went wrong since the last wait
 void begin(const char* op);
 std::string device_name();
 std::vector<std::string> probe();  // the names of the Metal devices

@@ -10,6 +10,7 @@
 
 namespace needle {
 
+constexpr size_t kMostBuffers = 31;
 constexpr uint64_t kCommitAfter = 64;  // dispatches in a command buffer: the device begins while the host goes on
 
 Device& device() {
@@ -50,7 +51,9 @@ id<MTLLibrary> library(const char* family, const Written* written) {
       newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
                    options:options.get()
                      error:&error]);
-  if (!made) throw KernelFailure(family, "its Metal source does not compile: " + reason(error));
+  if (!made)
+    throw KernelFailure(device().op,
+                        std::string("the Metal source of ") + family + " does not compile: " + reason(error));
   return made.get();
 }
 
@@ -80,7 +83,7 @@ void open_commands() {
   Device& d = device();
   if (d.open.commands) return;
   d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
-  if (!d.open.commands) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+  if (!d.open.commands) throw KernelFailure(d.op, "the device gives no command buffer; it may have been lost");
 }
 
 void open_encoder() {
@@ -167,6 +170,18 @@ void synchronize() {
   }
 }
 
+void close_device() {
+  synchronize();
+  Device& d = device();
+  @autoreleasepool {
+    empty_cache();
+    d.pipelines.clear();
+    d.libraries.clear();
+    d.queue = {};
+    d.metal = {};
+  }
+}
+
 Launch& Launch::buffer(const View& view) {
   checked_size(view.size);
   return memory(static_cast<const char*>(view.data));
@@ -200,6 +215,9 @@ void Launch::dispatch(Size grid, Size group, bool exact) {
   Device& d = device();
   @autoreleasepool {
     id<MTLComputePipelineState> state = pipeline(family_, kernel_, written_, constants_);
+    if (arguments_.size() > kMostBuffers) {
+      throw KernelFailure(kernel_, "takes " + std::to_string(arguments_.size()) + " buffers, and Metal binds 31");
+    }
     const uint64_t limit = state.maxTotalThreadsPerThreadgroup, wanted = group.x * group.y * group.z;
     if (wanted > limit && exact) group = {limit};
     if (wanted > limit && !exact) {

@@ -3,6 +3,10 @@
 import ctypes
 import gc
 import importlib
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +15,8 @@ import needle as ndl
 from needle.backend import View
 from needle.dtype import float32
 from needle.errors import DTypeError, KernelError, OutOfMemoryError
-from needle.kinds import Unary
+from needle.expression import Expression, Step
+from needle.kinds import Binary, Unary
 from needle.layout import Layout
 
 
@@ -104,7 +109,7 @@ def test_out_of_memory_says_how_much_there_is(device, simulator, monkeypatch):
 
 
 def test_there_is_no_float64(device):
-    with pytest.raises(DTypeError, match=r"float64"):
+    with pytest.raises(DTypeError, match=r"msl:0 has no float64; it has .*; float64 is on .*numpy"):
         ndl.ones(3, dtype="float64", device=device)
 
 
@@ -114,6 +119,50 @@ def test_an_error_names_the_op(device, simulator, monkeypatch):
     monkeypatch.setenv("METALSIM_MAX_THREADS", "64")
     with pytest.raises(KernelError, match=r"softmax_float32: needs 256 threads in a group, this device runs 64"):
         ndl.softmax(x, 1)
+
+
+def alone(code, **environment):
+    """The last line that a program of its own complains with."""
+    env = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_source_that_does_not_compile_tells_the_compilers_log(device, simulator):
+    mutation = "threadgroup float shared[32];=>threadgroup float shared[;"
+    text = alone("import needle as n; n.softmax(n.ones(2, 3, device=n.msl()), 1)", METALSIM_MUTATION=mutation)
+    assert re.search(r"KernelError: softmax: the Metal source of rows does not compile: .*rows\.metal:\d+", text), text
+
+
+def test_a_failed_command_buffer_names_the_op_and_the_kernel(device, simulator):
+    mutation = "int64_t(row) * rows.n;=>int64_t(row + 1000) * rows.n;"
+    code = "import needle as n; n.softmax(n.ones(2, 3, device=n.msl()), 1).numpy()"
+    text = alone(code, METALSIM_MUTATION=mutation)
+    assert re.search(r"KernelError: softmax.*softmax_float32: read of 4 bytes out of bounds", text), text
+
+
+def test_a_lost_device_is_told_at_the_next_op(device, simulator, monkeypatch):
+    x = ndl.ones(3, device=device)
+    x.numpy()
+    monkeypatch.setenv("METALSIM_LOST", "1")
+    with pytest.raises(KernelError, match=r"binary_scalar: the device gives no command buffer; it may have been lost"):
+        x + 1
+    monkeypatch.delenv("METALSIM_LOST")
+    assert (x + 1).numpy().sum() == 6
+
+
+def test_a_machine_without_metal_says_so(device, simulator):
+    text = alone("import needle as n; n.ones(1, device='msl')", METALSIM_NO_DEVICE="1")
+    assert "no device 'msl': NO_DEVICE, macOS reports no Metal device; ready: " in text, text
+
+
+def test_more_buffers_than_metal_binds(backend):
+    buffer, view = filled(backend, np.ones(3, np.float32))
+    out, result = filled(backend, np.ones(3, np.float32))
+    expression = Expression(31, (Step("binary", Binary.ADD, float32, float32, (0, 30)),), (31,))
+    with pytest.raises(ValueError, match=r"elementwise: 31 operands, and one result, are more than the 28 arrays"):
+        backend.elementwise([result], [view] * 31, expression, ())
+    assert buffer is not out
 
 
 def test_elementwise_kernels_take_what_threads_there_are(device, simulator, monkeypatch):
@@ -134,6 +183,33 @@ def test_nothing_is_leaked(device, simulator):
         step()
     gc.collect()
     assert simulator.metalsim_live_objects() == living
+
+
+TEARDOWN = """
+import ctypes, gc, pathlib
+import needle as ndl
+from needle_backend_msl import _ext
+simulator = ctypes.CDLL(str(pathlib.Path(_ext.__file__).with_name("libmetalsim.so")))
+model = ndl.nn.Sequential(ndl.nn.Linear(8, 8, device=ndl.msl()), ndl.nn.ReLU(), ndl.nn.Linear(8, 2, device=ndl.msl()))
+optimizer = ndl.optim.Adam(model.parameters())
+loss = (model(ndl.ones(4, 8, device=ndl.msl())) ** 2).sum()
+loss.backward()
+optimizer.step()
+print("in use:", simulator.metalsim_live_objects() > 20)
+import needle.composed
+del model, optimizer, loss
+for cached in vars(needle.composed).values():  # core keeps numbers as arrays
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+gc.collect()
+_ext.close_device()
+print("left:", simulator.metalsim_live_objects())
+"""
+
+
+def test_nothing_is_left_when_the_device_is_closed(simulator):
+    text = alone(TEARDOWN)
+    assert text == "in use: True\nleft: 0\n"
 
 
 def test_a_small_network_learns(device):

@@ -12,6 +12,7 @@ typedef NS_ENUM(uint32_t, MPSDataType) {
   MPSDataTypeBool = 0x80000008,
 };
 typedef NSArray MPSShape;
+MTL_EXTERN BOOL MPSSupportsMTLDevice(id<MTLDevice> _Nullable device);
 
 @interface MPSKernel : NSObject {
  @public

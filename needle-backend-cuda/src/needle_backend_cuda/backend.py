@@ -18,15 +18,15 @@ from needle_backend_cuda import _ext  # noqa: E402  (needs the libraries)
 
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "argmax", "cumsum", "matmul",
-    "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "linear", "gather", "scatter_add", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
-        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
-        "attention", "attention_grad",
+        "sgd_step", "adam_step", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+        "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
+        "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad",
     }
 )  # fmt: skip
 _HALVES = frozenset({float16, bfloat16})
@@ -38,7 +38,7 @@ class CudaBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
-    in_place = IN_PLACE | {"elementwise"}
+    in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -65,6 +65,7 @@ class CudaBackend(Backend):
     matmul = staticmethod(_ext.matmul)
     linear = staticmethod(_ext.linear)
     conv2d = staticmethod(_ext.conv2d)
+    conv2d_bias = staticmethod(_ext.conv2d_bias)
     conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     pool2d = staticmethod(_ext.pool2d)
@@ -75,6 +76,7 @@ class CudaBackend(Backend):
     rms_norm_grad = staticmethod(_ext.rms_norm_grad)
     moments = staticmethod(_ext.moments)
     batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_relu = staticmethod(_ext.batch_norm_relu)
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
     attention = staticmethod(_ext.attention)
     attention_grad = staticmethod(_ext.attention_grad)
@@ -139,6 +141,9 @@ class CudaBackend(Backend):
 
     def describe(self) -> str:
         return _ext.describe(self.index)
+
+    def versions(self) -> dict[str, str]:
+        return _ext.versions()
 
     def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
         if isinstance(kind, Unary) and op == "unary" and not _ext.has_unary(kind, dtypes[1].code):

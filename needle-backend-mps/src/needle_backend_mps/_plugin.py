@@ -16,10 +16,15 @@ def needle_backend_info() -> BackendInfo:
 def needle_probe() -> Probe:
     if find_spec("needle_backend_mps._ext") is None:
         return Probe(reason=f"Metal is on macOS only, and this is {sys.platform}")
-    from needle_backend_msl import _ext  # noqa: PLC0415  (loads the extension)
+    from needle_backend_mps import _ext  # noqa: PLC0415  (loads the extensions)
+    from needle_backend_msl import _ext as msl  # noqa: PLC0415
 
-    devices = tuple(_ext.probe())
-    return Probe(devices, reason="" if devices else "macOS reports no Metal device")
+    devices = tuple(msl.probe())
+    if not devices:
+        return Probe(reason="macOS reports no Metal device")
+    if not _ext.supported():
+        return Probe(reason=f"Metal Performance Shaders do not support {devices[0]}; the device msl does without them")
+    return Probe(devices)
 
 
 @hookimpl

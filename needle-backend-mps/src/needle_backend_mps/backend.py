@@ -4,19 +4,16 @@ Each function of the extension says whether it took its operands. What it leaves
 does not describe, empty arrays) goes to msl's kernel, on the same device and in the same order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from needle.backend import View
-from needle.dtype import DType, float16, float32
-from needle.errors import KernelError
-from needle.kinds import Kind, Unary
+from needle.dtype import float16, float32
+from needle.kinds import Unary
 from needle.layout import Layout
 from needle_backend_mps import _ext
 from needle_backend_msl import _ext as msl
 from needle_backend_msl.backend import MslBackend
-
-_ATTENTION = frozenset({"attention", "attention_grad"})
 
 
 def _first(mps: Callable[..., bool], other: Callable[..., None]) -> Any:
@@ -29,17 +26,10 @@ def _first(mps: Callable[..., bool], other: Callable[..., None]) -> Any:
     return staticmethod(method)
 
 
-def _of_nothing(op: str, results: Sequence[View], operands: Sequence[View]) -> None:
-    """Sums over no rows or columns: zeros."""
-    if all(x.size for x in operands):
-        raise KernelError(op, "arrays have at most 2147483647 elements")
-    for view in results:
-        item = view.dtype.itemsize
-        msl.upload(view.buffer, view.offset * item, memoryview(bytes(view.size * item)))
-
-
 class MpsBackend(MslBackend):
     """The system's default GPU, as for `msl`: arrays of both lie in the same memory, and work of both in one queue."""
+
+    strided = MslBackend.strided - {"conv2d"}  # MPSGraph is given packed images
 
     matmul = _first(_ext.matmul, msl.matmul)
     reduce = _first(_ext.reduce, msl.reduce)
@@ -57,6 +47,8 @@ class MpsBackend(MslBackend):
     conv2d = _first(_ext.conv2d, msl.conv2d)
     conv2d_grad_input = _first(_ext.conv2d_grad_input, msl.conv2d_grad_input)
     conv2d_grad_weight = _first(_ext.conv2d_grad_weight, msl.conv2d_grad_weight)
+    attention = _first(_ext.attention, msl.attention)
+    attention_grad = _first(_ext.attention_grad, msl.attention_grad)
 
     def linear(self, dst: View, a: View, b: View, bias: View, transpose_b: bool, activation: Unary | None) -> None:
         """The bias in every row, to which MPS adds the product; then the activation, in place."""
@@ -68,21 +60,6 @@ class MpsBackend(MslBackend):
                 return
         msl.linear(dst, a, b, bias, transpose_b, activation)
 
-    def attention(self, dst: View, q: View, k: View, v: View, causal: bool, scale: float) -> None:
-        if not _ext.attention(dst, q, k, v, causal, scale):
-            _of_nothing("attention", [dst], [q, k, v])
-
-    def attention_grad(
-        self, dq: View, dk: View, dv: View, g: View, q: View, k: View, v: View, y: View, causal: bool, scale: float
-    ) -> None:
-        if not _ext.attention_grad(dq, dk, dv, g, q, k, v, y, causal, scale):
-            _of_nothing("attention_grad", [dq, dk, dv], [g, q, k, v])
-
     def describe(self) -> str:
         name = msl.device_name()
         return f"mps (simulator): {name}" if "simulator" in name else name
-
-    def supports(self, op: str, kind: Kind | None, dtypes: tuple[DType, ...]) -> str | None:
-        if op in _ATTENTION and dtypes[0] not in (float16, float32):
-            return f"{op} takes float16 and float32, not {dtypes[0]}"
-        return super().supports(op, kind, dtypes)

@@ -192,6 +192,14 @@ class Backend(ABC):
         result overlaps no operand, unless `in_place` has the op. If strided, srcs have any strides."""
         _missing("elementwise")
 
+    def elementwise_reduce(
+        self, dst: View, srcs: Sequence[View], expression: Expression, scalars: Sequence[float],
+        kind: Reduce, rows: int, n: int,
+    ) -> None:  # fmt: skip
+        """dst[r] = kind over the elements r * n to (r + 1) * n of the one result of an expression, which is never in
+        memory as a whole. The rest as for `elementwise` and `reduce`."""
+        _missing("elementwise_reduce")
+
     def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
         """dst (B, m, n) = a (B, m, k) @ b (B, k, n); a flag says that its operand is stored with the last two axes
         swapped. B of an operand may be 1, meaning the same matrix for all. float32 accumulation for halves.
@@ -256,6 +264,12 @@ class Backend(ABC):
         If strided, x and w have any strides: an image stored with channels first comes as a permuted view."""
         _missing("conv2d")
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        """conv2d, and bias (O,) added to each of its channels."""
+        _missing("conv2d_bias")
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:
@@ -304,6 +318,10 @@ class Backend(ABC):
     def batch_norm(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
         """dst = (x - mean) / sqrt(var + eps) * weight + bias, per channel of x (..., C)."""
         _missing("batch_norm")
+
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        """batch_norm, and relu of its result."""
+        _missing("batch_norm_relu")
 
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,

@@ -7,9 +7,10 @@ import numpy as np
 from needle import formulas
 from needle.backend import Pair
 from needle.composed import widened as _wide
+from needle.convolution import Window
 from needle.dispatch import composes
 from needle.formulas import inner_steps, padded_shape, places, window_steps
-from needle.kinds import Pool, Reduce
+from needle.kinds import Pool, Reduce, Unary
 from needle.ndarray import NDArray, arange
 from needle.shape import Shape
 
@@ -46,6 +47,13 @@ def conv2d(dst: NDArray, x: NDArray, w: NDArray, stride: Pair, padding: Pair, di
             kernel = _channels(w, group, groups)
             target = _channels(dst[images], group, groups)
             target.assign((columns @ kernel.reshape(-1, kernel.shape[3])).reshape(target.shape))
+
+
+@composes("conv2d_bias")
+def conv2d_bias(
+    dst: NDArray, x: NDArray, w: NDArray, bias: NDArray, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    dst.assign(x.conv2d(w, Window(stride, padding, dilation, groups)) + bias)
 
 
 @composes("conv2d_grad_input")
@@ -142,6 +150,13 @@ def batch_norm(
     dst: NDArray, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, var: NDArray, eps: float
 ) -> None:
     dst.assign(formulas.batch_norm(_wide(x), weight, bias, _wide(mean), _wide(var), eps))
+
+
+@composes("batch_norm_relu")
+def batch_norm_relu(
+    dst: NDArray, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, var: NDArray, eps: float
+) -> None:
+    dst.assign(x.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU))
 
 
 @composes("batch_norm_grad")

@@ -58,6 +58,7 @@ class Tensor(tensor.Tensor, Value):
     __hash__ = object.__hash__
     __eq__ = object.__eq__  # type: ignore[assignment]
     __ne__ = object.__ne__  # type: ignore[assignment]
+    plain = False
     node = None
     _leaf_grad = False
 

@@ -36,10 +36,10 @@ _ELEMENTWISE = frozenset({"unary", "binary", "binary_scalar", "where", "cast"})
 
 # Primitives whose operands are of one type, but for the index that some have, by its position.
 _ONE_TYPE = frozenset({
-    "copy", "matmul", "linear", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-    "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
-    "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax", "log_softmax_grad", "gather",
-    "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+    "copy", "matmul", "linear", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
+    "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax",
+    "log_softmax_grad", "gather", "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
 })  # fmt: skip
 _INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 
@@ -88,13 +88,14 @@ def op_name(op: str, args: Sequence[Any]) -> str:
 class Dispatcher:
     """The door to one device: its backend, and the plans found so far."""
 
-    __slots__ = ("backend", "binary", "binary_scalar", "device", "plans", "unary")
+    __slots__ = ("backend", "binary", "binary_scalar", "device", "offers", "plans", "unary")
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.backend: Backend = registry.backend(device)
         self.backend.set_matmul_precision(_matmul_precision)
         self.plans: dict[Any, Plan] = {}
+        self.offers: dict[str, bool] = {}  # which primitives the backend has, once asked for
         self.unary: dict[Any, Plan] = {}  # the hottest primitives have a table of their own: a shorter key
         self.binary: dict[Any, Plan] = {}
         self.binary_scalar: dict[Any, Plan] = {}
@@ -262,10 +263,15 @@ def run(device: Device, op: str, *args: Any) -> None:
         plan(*args)
 
 
+_NUMBERS = frozenset({int, float, bool, tuple})  # arguments that no way depends on
+
+
 def _signature(op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """What the way of a call depends on: its kind, and each operand's dtype and layout class."""
     key: list[Any] = [op]
     for arg in args:
+        if type(arg) in _NUMBERS:
+            continue
         if isinstance(arg, View):
             key += (arg.dtype, arg.layout.contiguous)
         elif type(arg) is list:
@@ -283,6 +289,15 @@ def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> Non
     plan(*args)
     for observer, token in zip(watching, tokens, strict=True):
         observer.after(call, token)
+
+
+def offers(device: Device, op: str) -> bool:
+    """Whether the device's backend has a primitive: one that does the work of two is used only where there is one."""
+    door = _dispatchers.get(device) or dispatcher(device)
+    found = door.offers.get(op)
+    if found is None:
+        found = door.offers[op] = door.backend.implements(op)
+    return found
 
 
 def unary(device: Device, kind: Unary, dst: View, x: View) -> None:

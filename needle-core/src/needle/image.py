@@ -4,16 +4,18 @@ Below, channels come last: an image is passed on as a permuted view, and the res
 memory keeps the order that kernels like. Kernels are (height, width, in / groups, out), as everywhere in Needle.
 """
 
+from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from needle.convolution import Pair, Window, pair
 from needle.errors import ShapeError
-from needle.kinds import Pool
+from needle.kinds import Pool, Unary
 from needle.ndarray import from_numpy
 from needle.shape import Shape
-from needle.tensor import Tensor
+from needle.tensor import Tensor, as_arrays, wrapped
 
 _AXES = {3: "(N, C, L)", 4: "(N, C, H, W)"}
 _WEIGHTS = {3: "(K, C / groups, O)", 4: "(KH, KW, C / groups, O)"}
@@ -24,8 +26,8 @@ def conv2d(
     dilation: int | Pair = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, H, W) * weight (KH, KW, C / groups, O) + bias (O,) -> (N, O, OH, OW)."""
-    window = Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
-    _check_conv("conv2d", 4, x, weight, bias, window)
+    window = _window(_hashable(stride), _hashable(padding), _hashable(dilation), groups)
+    _check_conv("conv2d", x.shape, weight.shape, None if bias is None else bias.shape, window)
     return _convolved(x, weight, bias, window)
 
 
@@ -36,13 +38,47 @@ def conv1d(
     """x (N, C, L) * weight (K, C / groups, O) + bias (O,) -> (N, O, OL): conv2d of an image of height 1."""
     steps, zeros, gaps = pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation")
     window = Window((1, steps[1]), (0, zeros[1]), (1, gaps[1]), groups)
-    _check_conv("conv1d", 3, x, weight, bias, window)
+    _check_conv("conv1d", x.shape, weight.shape, None if bias is None else bias.shape, window)
     return _convolved(x.expand_dims(2), weight.expand_dims(0), bias, window).squeeze(2)
 
 
+def _hashable(step: Any) -> Any:
+    return tuple(step) if type(step) is list else step
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _window(stride: int | Pair, padding: int | Pair, dilation: int | Pair, groups: int) -> Window:
+    return Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
+
+
+_CHANNELS_LAST, _CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
+    arrays = as_arrays(x, weight) if bias is None else as_arrays(x, weight, bias)
+    if arrays is not None:
+        image, kernel, *shift = arrays
+        last = image.permuted(_CHANNELS_LAST)
+        result = last.conv2d_bias(kernel, shift[0], window) if shift else last.conv2d(kernel, window)
+        return wrapped(result.permuted(_CHANNELS_FIRST))
     y = x.permute(0, 2, 3, 1).conv2d(weight, window)
     return (y if bias is None else y + bias).permute(0, 3, 1, 2)
+
+
+def batch_norm2d(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float = 1e-5, relu: bool = False
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of x (N, C, H, W), with moments that are not x's own;
+    and relu of that if asked for."""
+    arrays = as_arrays(x, weight, bias, mean, var)
+    if arrays is not None:
+        image, w, b, m, v = arrays
+        if image.layout.shape[1:2] == w.layout.shape == b.layout.shape == m.layout.shape == v.layout.shape:
+            last = image.permuted(_CHANNELS_LAST)
+            result = last.batch_norm_relu(w, b, m, v, eps) if relu else last.batch_norm(w, b, m, v, eps)
+            return wrapped(result.permuted(_CHANNELS_FIRST))
+    y = x.permute(_CHANNELS_LAST).batch_norm(weight, bias, mean, var, eps, False).permute(_CHANNELS_FIRST)
+    return y._unary(Unary.RELU) if relu else y
 
 
 def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Tensor:
@@ -57,7 +93,7 @@ def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = N
 
 def adaptive_avg_pool2d(x: Tensor, output_size: int | Pair = 1) -> Tensor:
     """x (N, C, H, W) -> (N, C, OH, OW): the means of windows from floor(i * H / OH) to ceil((i + 1) * H / OH)."""
-    _check_rank("adaptive_avg_pool2d", x, 4)
+    _check_rank("adaptive_avg_pool2d", x.shape, 4)
     size = pair(output_size, "output_size")
     if size == (1, 1):
         return x.mean((2, 3), keepdims=True)
@@ -79,11 +115,11 @@ def _means(x: Tensor, n: int, m: int) -> Tensor:
 def _pooled(
     kind: Pool, op: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair
 ) -> Tensor:
-    _check_rank(op, x, 4)
+    _check_rank(op, x.shape, 4)
     size, zeros = pair(kernel_size, "kernel_size"), pair(padding, "padding", 0)
     if any(2 * p > k for p, k in zip(zeros, size, strict=True)):
         raise ShapeError(f"{op}: a padding of {zeros} is more than half of the window {size}")
-    _check_fits(op, x, size, zeros)
+    _check_fits(op, x.shape, size, zeros)
     step = size if stride is None else pair(stride, "stride")
     return x.permute(0, 2, 3, 1).pool2d(kind, size, step, zeros).permute(0, 3, 1, 2)
 
@@ -91,29 +127,31 @@ def _pooled(
 # What does not fit, in the shapes that the caller knows.
 
 
-def _check_conv(op: str, rank: int, x: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> None:
+@lru_cache(maxsize=4096)
+def _check_conv(op: str, x: Shape, weight: Shape, bias: Shape | None, window: Window) -> None:
+    rank = 4 if op == "conv2d" else 3
     _check_rank(op, x, rank)
-    if weight.ndim != rank:
-        raise ShapeError(f"{op}: takes a weight {_WEIGHTS[rank]}: weight is {weight.shape}")
-    *size, width, out = weight.shape
-    channels, groups = x.shape[1], window.groups
+    if len(weight) != rank:
+        raise ShapeError(f"{op}: takes a weight {_WEIGHTS[rank]}: weight is {weight}")
+    *size, width, out = weight
+    channels, groups = x[1], window.groups
     if groups < 1 or channels % groups or out % groups:
         raise ShapeError(f"{op}: {groups} groups do not divide {channels} channels in and {out} out")
     if channels != width * groups:
         takes = f"x has {channels} channels, the weight takes {width * groups}"
-        raise ShapeError(f"{op}: {takes}: x is {x.shape}, weight is {weight.shape}")
-    if bias is not None and bias.shape != (out,):
-        raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias.shape}")
+        raise ShapeError(f"{op}: {takes}: x is {x}, weight is {weight}")
+    if bias is not None and bias != (out,):
+        raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias}")
     gaps = window.dilation[-len(size) :]
     _check_fits(op, x, tuple(d * (k - 1) + 1 for k, d in zip(size, gaps, strict=True)), window.padding[-len(size) :])
 
 
-def _check_rank(op: str, x: Tensor, rank: int) -> None:
-    if x.ndim != rank:
-        raise ShapeError(f"{op}: takes {_AXES[rank]}: x is {x.shape}")
+def _check_rank(op: str, x: Shape, rank: int) -> None:
+    if len(x) != rank:
+        raise ShapeError(f"{op}: takes {_AXES[rank]}: x is {x}")
 
 
-def _check_fits(op: str, x: Tensor, reach: Shape, padding: Shape) -> None:
-    padded = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
+def _check_fits(op: str, x: Shape, reach: Shape, padding: Shape) -> None:
+    padded = tuple(n + 2 * p for n, p in zip(x[2:], padding, strict=True))
     if any(k > n for k, n in zip(reach, padded, strict=True)):
-        raise ShapeError(f"{op}: the kernel {reach} is larger than the padded image {padded}: x is {x.shape}")
+        raise ShapeError(f"{op}: the kernel {reach} is larger than the padded image {padded}: x is {x}")

@@ -61,7 +61,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         """The same buffer through another layout."""
         return NDArray(self.buffer, layout, self.dtype, self.device)
 
-    def _permuted(self, order: Shape) -> "NDArray":
+    def permuted(self, order: Shape) -> "NDArray":
         """Axes in another order, unchecked."""
         return NDArray(self.buffer, self.layout.permute(order), self.dtype, self.device)
 
@@ -99,7 +99,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         if target is self.dtype:
             return self
         if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
-            return self._permuted(order[0]).astype(target)._permuted(order[1])
+            return self.permuted(order[0]).astype(target).permuted(order[1])
         out = empty(self.layout.shape, target, self.device)
         dispatch.cast(self.device, out, self)
         return out
@@ -143,7 +143,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
 
     def _unary(self, kind: Unary) -> "NDArray":
         if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
-            return self._permuted(order[0])._unary(kind)._permuted(order[1])
+            return self.permuted(order[0])._unary(kind).permuted(order[1])
         compute, result = unary_types(kind, self.dtype)
         if Unary.FLOOR <= kind <= Unary.TRUNC and not compute.is_float:
             return self
@@ -171,8 +171,8 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
             shape = broadcast_shapes(kind.op, shape, b.layout.shape)
             a, b = _stretched(a, shape), _stretched(b, shape)
         if not a.layout.contiguous and (order := storage_order(a.layout)) is not None:
-            b = b if b.layout.size == 1 else b._permuted(order[0])
-            return a._permuted(order[0])._binary(kind, b)._permuted(order[1])
+            b = b if b.layout.size == 1 else b.permuted(order[0])
+            return a.permuted(order[0])._binary(kind, b).permuted(order[1])
         out = _empty(shape, result, device)
         dispatch.binary(device, kind, out, a, b)
         return out
@@ -184,7 +184,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
 
     def _scalar(self, kind: Binary, scalar: float | int | bool, swapped: bool) -> "NDArray":
         if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
-            return self._permuted(order[0])._scalar(kind, scalar, swapped)._permuted(order[1])
+            return self.permuted(order[0])._scalar(kind, scalar, swapped).permuted(order[1])
         compute, result = scalar_types(kind, self.dtype, CATEGORY[type(scalar)])
         if compute is int64 is not self.dtype:  # a bool meets an int
             return self.astype(dispatch.index_dtype(self.device))._scalar(kind, scalar, swapped)

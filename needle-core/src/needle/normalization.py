@@ -2,8 +2,9 @@
 
 from typing import Self
 
-from needle import dispatch
+from needle import dispatch, tracing
 from needle.errors import ShapeError
+from needle.kinds import Unary
 from needle.shape import Shape
 from needle.views import Views
 
@@ -52,6 +53,14 @@ class Normalizations(Views):
         """(x - mean) / sqrt(var + eps) * weight + bias per channel (Ioffe and Szegedy, 2015)."""
         out = self.new(self.shape, self.dtype)
         dispatch.run(self.device, "batch_norm", out, self, weight, bias, mean, var, eps)
+        return out
+
+    def batch_norm_relu(self, weight: Self, bias: Self, mean: Self, var: Self, eps: float) -> Self:
+        """relu of batch_norm. A capture gets the two steps, for it fuses them with what follows."""
+        if tracing.active is not None or not dispatch.offers(self.device, "batch_norm_relu"):
+            return self.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU)
+        out = self.new(self.shape, self.dtype)
+        dispatch.run(self.device, "batch_norm_relu", out, self, weight, bias, mean, var, eps)
         return out
 
     def batch_norm_grad(

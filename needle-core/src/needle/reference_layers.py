@@ -34,6 +34,13 @@ class LayerReference:
                     total[..., o] += seen @ kernel[place][:, o]
         write(dst, total)
 
+    def conv2d_bias(
+        self, dst: View, x: View, w: View, bias: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> None:
+        self.conv2d(dst, x, w, stride, padding, dilation, groups)
+        with np.errstate(all="ignore"):
+            write(dst, read(dst) + read(bias))
+
     def conv2d_grad_input(
         self, dst: View, g: View, w: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> None:
@@ -111,6 +118,10 @@ class LayerReference:
         with np.errstate(all="ignore"):
             normalized = (_by_channel(x) - read(mean)) / np.sqrt(read(var) + eps)
             write(dst, normalized * read(weight) + read(bias))
+
+    def batch_norm_relu(self, dst: View, x: View, weight: View, bias: View, mean: View, var: View, eps: float) -> None:
+        self.batch_norm(dst, x, weight, bias, mean, var, eps)
+        write(dst, np.maximum(read(dst), 0))
 
     def batch_norm_grad(
         self, dx: View, dw: View, db: View, g: View, x: View, weight: View, mean: View, var: View, eps: float,

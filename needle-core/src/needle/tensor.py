@@ -39,6 +39,7 @@ class Tensor(TensorFunctions, Conversions):
 
     __slots__ = ("__weakref__", "_leaf_grad", "array", "grad", "node")
     __hash__ = object.__hash__
+    plain = True  # an NDArray and a node, and nothing beside
 
     array: NDArray
     grad: "Tensor | None"
@@ -191,7 +192,7 @@ class Tensor(TensorFunctions, Conversions):
         result = self.array._scalar(kind, scalar, swapped)
         op = SCALAR_OPS.get(kind)
         if op is None or not self.requires_grad:
-            return _wrapped(result)
+            return wrapped(result)
         return _recorded(op(scalar, swapped), result, (self,))
 
     def where(self, a: Any, b: Any) -> "Tensor":
@@ -261,6 +262,26 @@ def apply(op: Op, *inputs: Tensor) -> Tensor:
     return inputs[0]._apply(op, *inputs[1:])
 
 
+def as_arrays(*tensors: Tensor) -> list[NDArray] | None:
+    """Their arrays, where a function of them may be computed on these alone: nothing is to be recorded or cast, and
+    all are of one device and type. Functions of several ops take this shorter way in evaluation; else None."""
+    if autocast_dtype() is not None or not tensors[0].plain:
+        return None
+    recording = is_grad_enabled()
+    device, dtype = tensors[0].array.device, tensors[0].array.dtype
+    arrays = []
+    for x in tensors:
+        if not x.plain or (recording and (x._leaf_grad or x.node is not None)):
+            return None
+        if x.array.dtype is not dtype or x.array.device is not device:
+            return None
+        arrays.append(x.array)
+    if tracing.active is not None:
+        for x in tensors:
+            tracing.active.using(x)
+    return arrays
+
+
 def _leaf(kind: type[Tensor], array: NDArray, requires_grad: bool) -> Tensor:
     """A Tensor copied or unpickled."""
     out = kind.__new__(kind)
@@ -268,7 +289,7 @@ def _leaf(kind: type[Tensor], array: NDArray, requires_grad: bool) -> Tensor:
     return out
 
 
-def _wrapped(array: NDArray) -> Tensor:
+def wrapped(array: NDArray) -> Tensor:
     """A Tensor around an array that is one already."""
     out = Tensor.__new__(Tensor)
     out.array = array
@@ -282,7 +303,7 @@ def _recorded(op: Op, result: NDArray, inputs: tuple[Tensor, ...]) -> Tensor:
     if tracing.active is not None:
         for x in inputs:
             tracing.active.using(x)
-    out = _wrapped(result)
+    out = wrapped(result)
     if op.differentiable and result.dtype.is_float:
         for x in inputs:
             if (x.node is not None or x._leaf_grad) and is_grad_enabled():
@@ -344,7 +365,7 @@ def _relinked(array: NDArray, parent: Parent) -> Tensor:
     """A value kept by a node, as the Tensor that it was: with its place in the graph."""
     if isinstance(parent, Tensor):
         return parent
-    out = _wrapped(array)
+    out = wrapped(array)
     out.node = parent
     return out
 
@@ -358,12 +379,12 @@ def _accumulate(leaf: Tensor, g: Any, taken: set[int]) -> None:
         leaf.grad = g if leaf.grad is None else leaf.grad + g
         return
     if leaf.grad is not None:
-        leaf.grad = _wrapped(leaf.grad.array + g)
+        leaf.grad = wrapped(leaf.grad.array + g)
         return
     if id(g.buffer) in taken or not g.layout.compacted:
         g = g.copy()
     taken.add(id(g.buffer))
-    leaf.grad = _wrapped(g)
+    leaf.grad = wrapped(g)
 
 
 def grad_of(
@@ -392,4 +413,4 @@ def grad_of(
 
 
 def _as_tensor(g: Any) -> Tensor | None:
-    return g if g is None or isinstance(g, Tensor) else _wrapped(g)
+    return g if g is None or isinstance(g, Tensor) else wrapped(g)

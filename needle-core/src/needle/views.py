@@ -8,6 +8,7 @@ from needle.device import Device
 from needle.dtype import INDEX, DType, int32
 from needle.errors import ShapeError
 from needle.indexing import Step, view_layout
+from needle.kinds import Binary, Unary
 from needle.layout import Layout
 from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, resolve_reshape
 
@@ -46,6 +47,14 @@ class Views(View):
     @abstractmethod
     def where(self, a: Any, b: Any) -> Self:
         """a where self is true, else b."""
+
+    @abstractmethod
+    def _unary(self, kind: Unary) -> Self:
+        """The kind of each element."""
+
+    @abstractmethod
+    def _binary(self, kind: Binary, other: Any) -> Self:
+        """The kind of self and other, broadcast to one shape."""
 
     @abstractmethod
     def new(self, shape: Shape, dtype: DType) -> Self:

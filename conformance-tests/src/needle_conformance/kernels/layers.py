@@ -74,6 +74,11 @@ def _conv2d(trial: KernelTrial) -> Iterator[Arguments]:
         yield [made.out(*y), made.drawn(*image), made.drawn(*kernel), *args]
 
 
+def _conv2d_bias(trial: KernelTrial) -> Iterator[Arguments]:
+    for made, image, kernel, y, args in _convolutions(trial):
+        yield [made.out(*y), made.drawn(*image), made.drawn(*kernel), made.drawn(kernel[3]), *args]
+
+
 def _conv2d_grad_input(trial: KernelTrial) -> Iterator[Arguments]:
     for made, image, kernel, y, args in _convolutions(trial):
         yield [made.out(*image), made.drawn(*y), made.drawn(*kernel), *args]
@@ -261,6 +266,7 @@ def _layer(op: str, calls: Callable[[KernelTrial], Iterator[Arguments]], atol: d
 
 KERNELS = [
     _layer("conv2d", _conv2d, _PRODUCTS),
+    _layer("conv2d_bias", _conv2d_bias, _PRODUCTS),
     _layer("conv2d_grad_input", _conv2d_grad_input, _PRODUCTS),
     _layer("conv2d_grad_weight", _conv2d_grad_weight, _PRODUCTS),
     _layer("pool2d", _pool(Pool.MAX), {}, name="max_pool", exact=True),
@@ -273,6 +279,7 @@ KERNELS = [
     _layer("rms_norm_grad", _norm(bias=False, grad=True), _NEAR),
     _layer("moments", _moments, _NEAR),
     _layer("batch_norm", _batch_norm, _NEAR),
+    _layer("batch_norm_relu", _batch_norm, _NEAR),
     _layer("batch_norm_grad", _batch_norm_grad, _NEAR),
     _layer("attention", _attention(grad=False), _WEIGHTED),
     _layer("attention_grad", _attention(grad=True), _WEIGHTED),

@@ -6,7 +6,9 @@ from typing import Any
 
 from needle import Tensor
 from needle.errors import ArgumentError
+from needle_nn.nn.activation import ReLU
 from needle_nn.nn.module import Module
+from needle_nn.nn.norm import BatchNorm2d
 
 
 class Identity(Module):
@@ -62,7 +64,16 @@ class Sequential(Module):
         return [*enumerate(self.layers), *((name, value) for name, value in vars(self).items() if name != "layers")]
 
     def forward(self, x: Any) -> Any:
-        for module in self.layers:
+        done = False  # in one pass with the module before
+        for module, after in zip(self.layers, (*self.layers[1:], None), strict=False):
+            if done:
+                done = False
+                continue
+            if type(module) is BatchNorm2d and type(after) is ReLU and "_hooks" not in vars(after):
+                both = module.with_relu(x)
+                if both is not None:
+                    x, done = both, True
+                    continue
             x = module(x)
         return x
 

@@ -3,9 +3,10 @@
 from math import prod
 from typing import Any
 
-from needle import Device, Tensor, init, no_grad
+from needle import Device, Tensor, init, no_grad, tracing
 from needle.errors import ShapeError
 from needle.fused import promoted
+from needle.image import batch_norm2d
 from needle_nn.nn.module import Module, Parameter
 
 
@@ -34,10 +35,21 @@ class _BatchNorm(Module):
             raise ShapeError(f"{type(self).__name__}: takes {self.dim} channels on axis 1: x is {x.shape}")
         if self.training and not x.size:
             raise ShapeError(f"{type(self).__name__}: the moments of nothing: x is {x.shape}")
+        if x.ndim == 4 and not self.training:
+            return batch_norm2d(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps)
         last, _ = promoted(x.permute((0, *range(2, x.ndim), 1)), self.weight)
         mean, var = self._batch_moments(last) if self.training else (self.running_mean, self.running_var)
         y = last.batch_norm(self.weight, self.bias, mean, var, self.eps, self.training)
         return y.permute((0, x.ndim - 1, *range(1, x.ndim - 1)))
+
+    def with_relu(self, x: Tensor) -> Tensor | None:
+        """relu of this layer's result in one pass, or None where that takes the layers one by one: in training, under
+        a capture, which fuses by itself, and where hooks watch."""
+        if self.training or tracing.active is not None or "_hooks" in vars(self):
+            return None
+        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] != self.dim:
+            return None  # forward tells what is wrong
+        return batch_norm2d(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps, True)
 
     def _batch_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's moments, after the running ones took note of them."""

@@ -1,0 +1,1 @@
+"""The kernels on another GPU; see `__main__.py`."""
