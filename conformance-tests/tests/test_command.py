@@ -37,7 +37,7 @@ def test_score(device: str, arguments: list[str], status: int, text: str) -> Non
 @pytest.mark.parametrize("arguments", [["score"], ["score", "--jobs", "0"], ["fuzz"]], ids=" ".join)
 @pytest.mark.parametrize(("device", "text"), [
     ("cuda9", r"no device 'cuda9'; installed: .*\bnumpy\b.*; pip install needle-backend-cuda9"),
-    ("numpy:1", r"no device 'numpy:1'; numpy has only 0"),
+    ("numpy:1", r"no device 'numpy:1'; numpy has only 0; `needle doctor -v` tells more"),
     ("a b", r"device: cannot read 'a b'; write a name and perhaps an index, as in 'cuda:1'"),
 ])  # fmt: skip
 def test_a_device_that_is_not_there(device: str, text: str, arguments: list[str]) -> None:

@@ -154,7 +154,7 @@ def score(
         with Watch(device) as watch:
             card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
     except DeviceError as error:
-        raise RefusedError(str(error)) from error
+        raise RefusedError(f"{error}; `needle doctor -v` tells more") from error
     for file, text in zip(files.values(), (Card.as_json, markdown.page, html.page, badge.svg), strict=True):
         if file is not None:
             file.write_text(text(card), encoding="utf-8")
@@ -183,7 +183,7 @@ def fuzz(device: str, minutes: float, seed: int, compiled: bool) -> None:
     try:
         found = run_fuzz(device, minutes, seed, compiled)
     except DeviceError as error:
-        raise RefusedError(str(error)) from error
+        raise RefusedError(f"{error}; `needle doctor -v` tells more") from error
     if found.failure:
         out.print(f"[bold red]FAIL[/] {device}, after {found.count:,} programs, at seed {found.seed}:")
         out.print(found.failure, markup=False)
