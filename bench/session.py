@@ -67,6 +67,7 @@ def run(args: argparse.Namespace, threads: int) -> int:
     limits = ceilings.measure(Torch(args.device).device, threads)
     console.print(f"[bold]{report.machine()['cpu']}[/bold], {threads} thread{'s' * (threads > 1)}, load {load:.1f}")
     console.print(f"ceilings: {limits.bandwidth / 1e9:.1f} GB/s, {limits.flops / 1e9:.0f} GFLOP/s ({limits.how})")
+    path = args.out / f"{stem(args, threads)}.json"
     rows: list[Row] = []
     failures: list[str] = []
     for work in tracked(works, console):
@@ -78,12 +79,12 @@ def run(args: argparse.Namespace, threads: int) -> int:
             continue
         item = np.dtype(np.float32).itemsize if args.dtype == "float32" else 2
         rows.append(Row(work.group, work.name, laps, work.moved * item, work.flops, limits))
+        # What there is, should the run end early.
+        report.save(path, rows, [], report.facts(args, threads, limits, load, failures))
         gc.collect()
     report.show(rows, console)
     peaks = memory.compare(args, console) if wants_memory(args) else []
-    facts = report.facts(args, threads, limits, load, failures)
-    path = args.out / f"{stem(args, threads)}.json"
-    report.save(path, rows, peaks, facts)
+    report.save(path, rows, peaks, report.facts(args, threads, limits, load, failures))
     where = card(args) if on_accelerator(args) else f"{threads} thread{'s' * (threads > 1)}"
     title = f"{args.device}, {where}, {args.dtype}"
     pictures = charts.draw(rows, args.out, stem(args, threads), title)

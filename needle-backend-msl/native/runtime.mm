@@ -83,7 +83,7 @@ void open_commands() {
   Device& d = device();
   if (d.open.commands) return;
   d.open.commands = Ref<id<MTLCommandBuffer>>::retain([d.queue.get() commandBuffer]);
-  if (!d.open.commands) throw std::runtime_error("msl: the device gives no command buffer; it may have been lost");
+  if (!d.open.commands) throw KernelFailure(d.op, "the device gives no command buffer; it may have been lost");
 }
 
 void open_encoder() {
