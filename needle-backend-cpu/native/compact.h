@@ -2,6 +2,8 @@
 #ifndef NEEDLE_CPU_COMPACT_H
 #define NEEDLE_CPU_COMPACT_H
 
+#include <optional>
+
 #include "ops.h"
 #include "strided.h"
 #include "workspace.h"
@@ -20,44 +22,40 @@ inline ShapedView contiguous_like(const ShapedView& like, void* data) {
 // An operand in row-major order and its compute type: its own memory, or a copy for the time of a scope.
 class Compact {
  public:
-  explicit Compact(const ShapedView& view)
-      : stored_(view.contiguous ? 1 : static_cast<size_t>(view.size * item_size(view.dtype))),
-        wide_(is_stored_as_computed(view.dtype) ? 1 : static_cast<size_t>(view.size * compute_size(view.dtype))),
-        data_(view.data) {
+  explicit Compact(const ShapedView& view) : data_(view.data) {
     if (!view.contiguous) {
-      copy(contiguous_like(view, stored_.as<void>()), view);
-      data_ = stored_.as<void>();
+      stored_.emplace(static_cast<size_t>(view.size * item_size(view.dtype)));
+      copy(contiguous_like(view, stored_->as<void>()), view);
+      data_ = stored_->as<void>();
     }
     if (is_stored_as_computed(view.dtype)) return;
-    kernels().widen[static_cast<int>(view.dtype)](data_, wide_.as<void>(), view.size);
-    data_ = wide_.as<void>();
+    wide_.emplace(static_cast<size_t>(view.size * compute_size(view.dtype)));
+    kernels().widen[static_cast<int>(view.dtype)](data_, wide_->as<void>(), view.size);
+    data_ = wide_->as<void>();
   }
 
   template <class T = unsigned char> const T* as() const { return static_cast<const T*>(data_); }
 
  private:
-  Workspace stored_, wide_;
+  std::optional<Workspace> stored_, wide_;  // borrowed only if needed: a thread keeps few
   const void* data_;
 };
 
 // Space for a contiguous result in its compute type; `commit` stores it.
 class Result {
  public:
-  explicit Result(const View& view)
-      : view_(view),
-        wide_(is_stored_as_computed(view.dtype) ? 1 : static_cast<size_t>(view.size * compute_size(view.dtype))) {}
-
-  template <class T = unsigned char> T* as() const {
-    return static_cast<T*>(is_stored_as_computed(view_.dtype) ? view_.data : wide_.as<void>());
+  explicit Result(const View& view) : view_(view) {
+    if (!is_stored_as_computed(view.dtype)) wide_.emplace(static_cast<size_t>(view.size * compute_size(view.dtype)));
   }
+
+  template <class T = unsigned char> T* as() const { return static_cast<T*>(wide_ ? wide_->as<void>() : view_.data); }
   void commit() const {
-    if (is_stored_as_computed(view_.dtype)) return;
-    kernels().narrow[static_cast<int>(view_.dtype)](wide_.as<void>(), view_.data, view_.size);
+    if (wide_) kernels().narrow[static_cast<int>(view_.dtype)](wide_->as<void>(), view_.data, view_.size);
   }
 
  private:
   const View& view_;
-  Workspace wide_;
+  std::optional<Workspace> wide_;
 };
 
 }  // namespace needle

@@ -29,6 +29,8 @@ def _first(mps: Callable[..., bool], other: Callable[..., None]) -> Any:
 class MpsBackend(MslBackend):
     """The system's default GPU, as for `msl`: arrays of both lie in the same memory, and work of both in one queue."""
 
+    strided = MslBackend.strided - {"conv2d"}  # MPSGraph is given packed images
+
     matmul = _first(_ext.matmul, msl.matmul)
     reduce = _first(_ext.reduce, msl.reduce)
     softmax = _first(_ext.softmax, msl.softmax)

@@ -62,6 +62,13 @@ NEEDLE_HD float exp_poly(float x) {
   return p * power_of_two(half) * power_of_two(parts.n - half);
 }
 
+// e^x for |x| <= 87, where the result is normal: the power of two is added to the exponent.
+NEEDLE_HD float exp_easy(float x) {
+  const ExpParts parts = split_exp(x);
+  const float p = exp_rest(parts.r) + 1.0f;
+  return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(p)) + (static_cast<uint32_t>(parts.n) << 23)));
+}
+
 // e^x - 1 = 2^n (e^r - 1) + (2^n - 1), computed at half its size so that n = 128 does not overflow.
 NEEDLE_HD float expm1_poly(float x) {
   float c = x > 89.0f ? 89.0f : x;
@@ -147,8 +154,8 @@ NEEDLE_HD float tanh_poly(float x) {
   p = p * square + 0.1333148181438446f;
   p = p * square + -0.3333328366279602f;
   const float near = (p * square) * x + x;
-  const float far = 1.0f - 2.0f / (exp_poly(2.0f * a) + 1.0f);
-  return with_sign(a < 0.625f ? near : far, x);
+  const float far = 1.0f - 2.0f / (exp_easy(2.0f * (a > 10.0f ? 10.0f : a)) + 1.0f);
+  return x != x ? x : with_sign(a < 0.625f ? near : far, x);
 }
 
 // 1 / (1 + e^-x), in a form where the exponential never overflows; the rounding error of 1 + e is taken out again.
@@ -161,41 +168,28 @@ NEEDLE_HD float sigmoid_poly(float x) {
   return x != x ? x : y - y * (lost * inverse);
 }
 
-// x + x P(x^2) near 0; further out 1 - e^-Q(a), where Q fits -log(erfc(a)).
+// 1 - e^-Q(a) with Q(a) = -log(erfc(a)) = a + a P(a), as a power of two times e^r - 1, which is exact near 0 as well.
 NEEDLE_HD float erf_poly(float x) {
-  const float a = abs_float(x);
-  const float square = x * x;
-  float p = 8.000279922271147e-05f;
-  p = p * square + -0.0008050384349189699f;
-  p = p * square + 0.005192438140511513f;
-  p = p * square + -0.02685573697090149f;
-  p = p * square + 0.11283625662326813f;
-  p = p * square + -0.3761262893676758f;
-  p = p * square + 0.12837916612625122f;
-  const float near = p * x + x;
-  const float b = a > 3.95f ? 3.95f : a;
-  float q = 1.8374144929111935e-05f;
-  q = q * b + -0.00039950080099515617f;
-  q = q * b + 0.003985692281275988f;
-  q = q * b + -0.024593127891421318f;
-  q = q * b + 0.10741455107927322f;
-  q = q * b + 0.6341731548309326f;
-  q = q * b + 1.1290900707244873f;
-  q = q * b + -8.370499563170597e-05f;
-  const float far = 1.0f - exp_poly(-q);
-  return a < 0.925f ? near : (x != x ? x : with_sign(far, x));
+  const float magnitude = abs_float(x);
+  const float a = magnitude > 3.925f ? 3.925f : magnitude;  // beyond it erf is 1
+  float q = -9.38804805628024e-06f;
+  q = q * a + 0.00011886184802278876f;
+  q = q * a + -0.000637364573776722f;
+  q = q * a + 0.0016756774857640266f;
+  q = q * a + -0.00016950462304521352f;
+  q = q * a + -0.019147822633385658f;
+  q = q * a + 0.10277630388736725f;
+  q = q * a + 0.6366195678710938f;
+  q = q * a + 0.12837916612625122f;
+  const ExpParts parts = split_exp(-(q * a + a));
+  const float scale = power_of_two(parts.n);
+  const float y = (1.0f - scale) - scale * exp_rest(parts.r);
+  return x != x ? x : with_sign(y, x);
 }
 
 #if defined(NEEDLE_HOST)
 
-// e^x for |x| <= kExpEasy, where the result is normal: the power of two is added to the exponent.
-constexpr float kExpEasy = 87.0f;
-
-NEEDLE_HD float exp_easy(float x) {
-  const ExpParts parts = split_exp(x);
-  const float p = exp_rest(parts.r) + 1.0f;
-  return float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(p)) + (static_cast<uint32_t>(parts.n) << 23)));
-}
+constexpr float kExpEasy = 87.0f;  // the largest |x| that exp_easy takes
 
 NEEDLE_HD double exp_easy(double x) { return __builtin_exp(x); }
 
