@@ -13,7 +13,11 @@ import pytest
 
 import needle as ndl
 from needle import nn, optim
+from needle.backend import View
+from needle.dtype import float32
 from needle.errors import DeviceError
+from needle.kinds import Unary
+from needle.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -277,11 +281,6 @@ def test_precision_of_products_is_part_of_the_kind() -> None:
 
 def test_work_that_cannot_be_taken_down_is_made_call_by_call(backend: Any) -> None:
     """A call that waits ends the capture: the results are right, the reason is told, the queue goes on."""
-    from needle.backend import View  # noqa: PLC0415
-    from needle.dtype import float32  # noqa: PLC0415
-    from needle.kinds import Unary  # noqa: PLC0415
-    from needle.layout import Layout  # noqa: PLC0415
-
     layout = Layout.compact((16,))
     a, b = View(backend.allocate(64), layout, float32), View(backend.allocate(64), layout, float32)
     backend.upload(a.buffer, 0, memoryview(np.full(16, -2.0, np.float32)).cast("B"))
