@@ -221,7 +221,7 @@ def metal(session: nox.Session) -> None:
         return
     session.run("pytest", "metal-simulator/tests", env=ONE_THREAD)
     session.run("pytest", "needle-backend-msl/tests", env=ONE_THREAD)
-    with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1"}
+    with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1", "NEEDLE_MSL_EXACT": "1"}
     checked = "kernels" if everything else "compact or permuted or tails or sizes"
     conform(session, "--device=msl", "--stage=kernels", "-k", checked, **with_checks)
     unchecked = "not kernels" if everything else "not kernels and (float32 or int32 or bfloat16)"

@@ -33,6 +33,7 @@ const Kernel kernels_by_name[] = {
     kernel<&binary>("binary"),
     kernel<&binary_scalar>("binary_scalar"),
     kernel<&elementwise>("elementwise"),
+    kernel<&elementwise_reduce>("elementwise_reduce"),
     kernel<&where>("where"),
     kernel<&reduce>("reduce"),
     kernel<&argmax>("argmax"),

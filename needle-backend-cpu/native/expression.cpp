@@ -12,6 +12,7 @@
 #include "launch.h"
 #include "loops.h"
 #include "outline.h"
+#include "row_chunks.h"
 #include "strided.h"
 #include "workspace.h"
 
@@ -28,7 +29,7 @@ constexpr int64_t kSlot = kSpan * sizeof(double) + 320;
 class Evaluation {
  public:
   Evaluation(const Code& code, const Outline& outline, const std::vector<View>& dsts, const std::vector<View>& srcs,
-             const std::vector<Scalar>& scalars, int64_t size, int64_t begin)
+             const std::vector<Scalar>& scalars, int64_t size, int64_t begin, bool streams = true)
       : code_(code),
         outline_(outline),
         dsts_(dsts),
@@ -43,7 +44,7 @@ class Evaluation {
       const bool single = src.size == 1 && size != 1;
       readers_.push_back(src.contiguous && !single ? nullptr : std::make_unique<Reader>(src, size, begin, false));
     }
-    for (const View& dst : dsts) streamed_.push_back(is_streamed(dst) && is_aligned(dst));
+    for (const View& dst : dsts) streamed_.push_back(streams && is_streamed(dst) && is_aligned(dst));
     for (int32_t i = 0; i < code.count; ++i) {
       const Step& step = code.steps[i];
       if (step.op == kBinaryScalar && outline.run[i] < 0) fill(step, slot_at(constant(step.b)));
@@ -286,6 +287,86 @@ void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, c
   parallel_for(size, kElementGrain, [&](int64_t begin, int64_t end) {
     Evaluation(code, outline, dsts, srcs, scalars, size, begin).run(end - begin);
   });
+}
+
+namespace {
+
+constexpr int64_t kReducedAtOnce = 8192;  // elements that are computed into the nearest cache before they are reduced
+
+// Rows of the one value of an expression, cut as `reduce` cuts them.
+struct RowsOfExpression {
+  const Code& code;
+  const Outline& outline;
+  const std::vector<View>& srcs;
+  const std::vector<Scalar>& scalars;
+  ReduceLoops loops;
+  View made;  // what it would be in memory
+  int64_t item;
+
+  void compute(int64_t begin, int64_t count, unsigned char* to) const {
+    View part = made;
+    part.data = to - begin * item;
+    const std::vector<View> parts{part};
+    Evaluation(code, outline, parts, srcs, scalars, made.size, begin, false).run(count);
+  }
+
+  // Some whole rows of n elements.
+  void rows(int64_t begin, int64_t count, int64_t n, unsigned char* out) const {
+    const Workspace space(static_cast<size_t>(count * n * item));
+    compute(begin, count * n, space.as<unsigned char>());
+    loops.rows(space.as<void>(), n, count, out);
+  }
+
+  // One row, or a part of it, in halves as its own loop has them: the first operand of the last step is at out.
+  void row(int64_t begin, int64_t n, unsigned char* out) const {
+    if (n <= kReducedAtOnce) {
+      const Workspace space(static_cast<size_t>(n * item));
+      compute(begin, n, space.as<unsigned char>());
+      return loops.row(space.as<void>(), n, out);
+    }
+    unsigned char halves[2 * sizeof(double)];
+    const int64_t half = first_half(n);
+    row(begin, half, halves);
+    row(begin + half, n - half, halves + item);
+    loops.row(halves, 2, out);
+  }
+};
+
+}  // namespace
+
+void elementwise_reduce(const View& dst, const std::vector<View>& srcs, const Expression& expression,
+                        const std::vector<Scalar>& scalars, Reduce kind, int64_t rows, int64_t n) {
+  View made;
+  made.dtype = dst.dtype;
+  made.size = rows * n;
+  made.contiguous = true;
+  if (made.size == 0) return reduce(kind, dst, made, rows, n);
+  const Code code(expression);
+  const Outline outline(code, {made}, srcs);
+  const ReduceLoops loops = kernels().reduce[static_cast<int>(kind)][compute_type(dst.dtype)];
+  const int64_t item = item_size(dst.dtype);
+  const RowsOfExpression all{code, outline, srcs, scalars, loops, made, item};
+  unsigned char* out = dst.as<unsigned char>();
+  if (n <= 2 * kRowChunk) {
+    const int64_t fitting = kReducedAtOnce / n, groups = std::max<int64_t>(1, fitting / kRowsTogether);
+    const int64_t step = n > 4 * kRowsTogether ? std::max<int64_t>(1, fitting) : groups * kRowsTogether;
+    parallel_for(rows, 1 + kReduceGrain / n, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; r += step) {
+        const int64_t count = std::min(step, end - r);
+        n > kReducedAtOnce ? all.row(r * n, n, out + r * item) : all.rows(r * n, count, n, out + r * item);
+      }
+    });
+    return;
+  }
+  const int64_t chunks = (n + kRowChunk - 1) / kRowChunk;
+  const Workspace partials(static_cast<size_t>(rows * chunks * item));
+  parallel_tasks(rows * chunks, [&](int64_t task) {
+    const int64_t begin = task % chunks * kRowChunk;
+    all.row(task / chunks * n + begin, std::min(kRowChunk, n - begin), partials.as<unsigned char>() + task * item);
+  });
+  for (int64_t r = 0; r < rows; ++r) {
+    loops.row(partials.as<unsigned char>() + r * chunks * item, chunks, out + r * item);
+  }
 }
 
 }  // namespace needle

@@ -8,14 +8,14 @@
 
 #include "launch.h"
 #include "ops.h"
+#include "row_chunks.h"
 #include "strided.h"
 #include "workspace.h"
 
 namespace needle {
 namespace {
 
-constexpr int64_t kGrain = 32768;       // elements that are worth another thread
-constexpr int64_t kRowChunk = 65536;    // elements of a row that one task takes
+constexpr int64_t kGrain = kReduceGrain;
 constexpr int64_t kColumnChunk = 1024;  // rows down which one task sums columns
 
 constexpr int64_t kAlong = 16;  // elements that lie side by side, worth a step of their own

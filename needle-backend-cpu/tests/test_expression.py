@@ -9,7 +9,7 @@ from twins import CPU
 from needle.backend import View
 from needle.dtype import DType, bool_, float32, float64, int32, numpy_dtype
 from needle.expression import Expression, Step
-from needle.kinds import Binary, Unary
+from needle.kinds import Binary, Reduce, Unary
 from needle.layout import Layout
 
 SIZES = (1, 5, 31, 64, 127, 128, 129, 512, 515, 1024, 3000, 70000)
@@ -150,3 +150,22 @@ def test_each_kind_that_runs_in_registers(kind: Any, dtype: DType) -> None:
         found, right = values_of(out), values_of(expected)
         np.testing.assert_array_equal(found, right, err_msg=str(expression))
         np.testing.assert_array_equal(np.signbit(found) & ~np.isnan(found), np.signbit(right) & ~np.isnan(right))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (100, 16), (130, 64), (70, 256), (64, 300), (7, 3000), (2, 140000)])
+@pytest.mark.parametrize("kind", [Reduce.SUM, Reduce.MAX])
+@pytest.mark.parametrize("dtype", [float32, float64, int32])
+def test_rows_of_an_expression_are_reduced_as_if_they_were_in_memory(
+    shape: tuple[int, int], kind: Reduce, dtype: DType
+) -> None:
+    """To the last bit."""
+    rows, n = shape
+    rng = np.random.default_rng(n)
+    srcs = [view((rng.standard_normal(rows * n) * 9).astype(numpy_dtype(dtype)), dtype) for _ in range(2)]
+    steps = (Step("binary", Binary.MUL, dtype, dtype, (0, 1)), Step("binary", Binary.SUB, dtype, dtype, (2, 0)))
+    expression = Expression(2, steps, (3,))
+    made, expected, found = empty(rows * n, dtype), empty(rows, dtype), empty(rows, dtype)
+    CPU.elementwise([made], srcs, expression, ())
+    CPU.reduce(kind, expected, made, rows, n)
+    CPU.elementwise_reduce(found, srcs, expression, (), kind, rows, n)
+    np.testing.assert_array_equal(values_of(found), values_of(expected))

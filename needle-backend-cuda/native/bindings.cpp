@@ -297,6 +297,7 @@ PYBIND11_MODULE(_ext, m) {
   m.def("versions", &versions);
   m.def("set_tf32", &set_tf32);
   m.def("set_tuning", &set_tuning);
+  m.def("set_scratch_limit", &set_scratch_limit);
   set_fused_builder(&build_fused);
   m.def("fault", [](int index) {
     enter(index, "fault");
@@ -304,10 +305,10 @@ PYBIND11_MODULE(_ext, m) {
   });
   m.def("has_unary", [](int kind, int dtype) { return has_unary(Unary(kind), DType(dtype)); });
   m.def("has_binary", [](int kind, int dtype) { return has_binary(Binary(kind), DType(dtype)); });
-  py::class_<DeviceSequence>(m, "Sequence")
+  py::class_<DeviceSequence>(m, "Sequence", py::module_local())
       .def(py::init<int, const Calls&, const py::list&>())
       .def("run", &DeviceSequence::run);
-  py::class_<DeviceRecording>(m, "Recording")
+  py::class_<DeviceRecording>(m, "Recording", py::module_local())
       .def(py::init<int, const Calls&, const py::list&, std::vector<std::vector<size_t>>>())
       .def("update", &DeviceRecording::update)
       .def("run", &DeviceRecording::run)

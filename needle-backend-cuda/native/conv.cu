@@ -229,9 +229,9 @@ void multiply(const View& dst, int64_t m, int64_t n, int64_t k, int64_t groups, 
   });
 }
 
-// The first matrix of conv2d written down, (m, k): `count` neighbouring channels a thread.
+// The first matrix of conv2d written down, its rows `row_stride` apart: `count` neighbouring channels a thread.
 template <int count, class T>
-__global__ void unroll(const Patches patches, const Split cells, int64_t size, int64_t k, const T* x, T* dst) {
+__global__ void unroll(const Patches patches, const Split cells, int64_t size, int64_t row_stride, const T* x, T* dst) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= size) return;
   const Triple cell = cells.split(i);
@@ -239,7 +239,7 @@ __global__ void unroll(const Patches patches, const Split cells, int64_t size, i
   const int64_t from = patches.at(patches.row(cell.at[1]), patches.column(column));
   Pack<T, count> pack{};
   if (from != kOutside) pack = load_pack<count>(x + from);
-  store_pack(dst + cell.at[1] * k + column, pack);
+  store_pack(dst + cell.at[1] * row_stride + column, pack);
 }
 
 Patches patches_of(const ShapedView& places, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
@@ -248,32 +248,55 @@ Patches patches_of(const ShapedView& places, const ShapedView& x, const ShapedVi
   return {rows, window, Image(x), x.shape[1], x.shape[2], stride, padding, dilation};
 }
 
-void unroll_into(void* dst, const Patches& patches, const ShapedView& x) {
-  const int64_t m = patches.places.size(), k = patches.window.size(), channels = patches.window.shape[2];
-  visit_size(x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    constexpr int count = 4;
-    const int64_t (&strides)[4] = patches.image.strides;
-    const bool packs = channels % count == 0 && strides[3] == 1 && strides[0] % count == 0 && strides[1] % count == 0 &&
-                       strides[2] % count == 0 && aligned(x.data, count * sizeof(T));
-    const Split cells(1, m, packs ? k / count : k);
-    launch(packs ? unroll<count, T> : unroll<1, T>, blocks_for(cells.size(), kThreads), kThreads, 0, patches, cells,
-           cells.size(), k, x.as<const T>(), static_cast<T*>(dst));
-  });
-}
-
-ShapedView matrix(void* data, DType dtype, int64_t rows, int64_t columns) {
+ShapedView matrix(void* data, DType dtype, int64_t rows, int64_t columns, int64_t row_stride) {
   ShapedView view;
   view.data = data;
   view.dtype = dtype;
   view.rank = 2;
+  view.contiguous = row_stride == columns;
   view.size = rows * columns;
   view.shape[0] = rows;
   view.shape[1] = columns;
-  view.strides[0] = columns;
+  view.strides[0] = row_stride;
   view.strides[1] = 1;
   return view;
 }
+
+// That matrix in scratch memory, each row aligned for the product.
+class Unrolled {
+ public:
+  Unrolled(const ShapedView& places, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation)
+      : patches_(patches_of(places, x, w, stride, padding, dilation)),
+        m(patches_.places.size()),
+        k(patches_.window.size()),
+        row_stride_(ceil_div(k, kCount) * kCount),
+        space_(static_cast<size_t>(m * row_stride_ * item_size(x.dtype))),
+        dtype_(x.dtype) {
+    const int64_t (&strides)[4] = patches_.image.strides;
+    bool whole = patches_.window.shape[2] % kCount == 0 && strides[3] == 1;
+    for (int axis = 0; axis < 3; ++axis) whole = whole && strides[axis] % kCount == 0;
+    visit_size(dtype_, [&](auto type) {
+      using T = typename decltype(type)::type;
+      const bool packs = whole && aligned(x.data, kCount * sizeof(T));
+      const Split cells(1, m, packs ? k / kCount : k);
+      launch(packs ? unroll<kCount, T> : unroll<1, T>, blocks_for(cells.size(), kThreads), kThreads, 0, patches_, cells,
+             cells.size(), row_stride_, x.as<const T>(), space_.as<T>());
+    });
+  }
+  ShapedView view() const { return matrix(space_.as<void>(), dtype_, m, k, row_stride_); }
+
+ private:
+  static constexpr int kCount = 4;
+  Patches patches_;
+
+ public:
+  const int64_t m, k;
+
+ private:
+  int64_t row_stride_;
+  Workspace space_;
+  DType dtype_;
+};
 
 }  // namespace
 
@@ -285,22 +308,17 @@ bool unrolls(const ShapedView& places, const ShapedView& w, int64_t groups) {
 
 void conv2d_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
                      Pair dilation) {
-  const Patches patches = patches_of(dst, x, w, stride, padding, dilation);
-  const int64_t m = patches.places.size(), k = patches.window.size(), n = dst.shape[3];
-  const Workspace space(static_cast<size_t>(m * k * item_size(dst.dtype)));
-  unroll_into(space.as<void>(), patches, x);
-  matmul(matrix(dst.data, dst.dtype, m, n), matrix(space.as<void>(), dst.dtype, m, k), matrix(w.data, w.dtype, k, n),
-         false, false);
+  const Unrolled image(dst, x, w, stride, padding, dilation);
+  const int64_t n = dst.shape[3];
+  matmul(matrix(dst.data, dst.dtype, image.m, n, n), image.view(), matrix(w.data, w.dtype, image.k, n, n), false,
+         false);
 }
 
 void conv2d_grad_weight_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride,
                                  Pair padding, Pair dilation) {
-  const Patches patches = patches_of(g, x, dst, stride, padding, dilation);
-  const int64_t m = patches.places.size(), k = patches.window.size(), n = g.shape[3];
-  const Workspace space(static_cast<size_t>(m * k * item_size(dst.dtype)));
-  unroll_into(space.as<void>(), patches, x);
-  matmul(matrix(dst.data, dst.dtype, k, n), matrix(space.as<void>(), dst.dtype, m, k), matrix(g.data, g.dtype, m, n),
-         true, false);
+  const Unrolled image(g, x, dst, stride, padding, dilation);
+  const int64_t n = g.shape[3];
+  matmul(matrix(dst.data, dst.dtype, image.k, n, n), image.view(), matrix(g.data, g.dtype, image.m, n, n), true, false);
 }
 
 void conv2d_direct(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,

@@ -8,8 +8,8 @@
 namespace needle {
 namespace {
 
-constexpr size_t kMostScratch = size_t{512} << 20;  // beyond it calls share scratch memory, and so run in order
 constexpr int kMostFailures = 2;
+size_t most_scratch = size_t{512} << 20;  // beyond it calls share scratch memory, and so run in order
 
 // Lets libraries measure their algorithms: a recording is run often enough.
 class Tuning {
@@ -48,6 +48,8 @@ template <class Ends> void within_capture(cudaStream_t stream, const Sequence& s
 }
 
 }  // namespace
+
+void set_scratch_limit(size_t nbytes) { most_scratch = nbytes; }
 
 Recording::Recording(Runtime& device, std::vector<std::string> names, std::unique_ptr<Sequence> calls,
                      std::vector<std::vector<size_t>> after)
@@ -119,7 +121,7 @@ void Recording::record() {
     static_cast<void>(cudaGetLastError());
     forget();
   }
-  if (graph_ != nullptr && !in_order_ && held_->nbytes() > kMostScratch) {
+  if (graph_ != nullptr && !in_order_ && held_->nbytes() > most_scratch) {
     in_order_ = true;
     forget();
     record();

@@ -62,6 +62,8 @@ class Recording {
   std::string reason_;     // of the last one
 };
 
+void set_scratch_limit(size_t nbytes);  // of a recording whose calls run side by side
+
 }  // namespace needle
 
 #endif  // NEEDLE_CUDA_RECORDING_H

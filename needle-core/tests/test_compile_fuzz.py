@@ -42,7 +42,8 @@ class Function:
         for name, *arguments in self.steps:
             values.append(RUN[name](values, *arguments))
         if self.trains:
-            loss = sum((w * w).sum() + (w * x.mean()).sum() for w, x in zip(weights, self.floats(values), strict=False))
+            loss = sum((w * w).sum() for w in weights)
+            loss = sum(((w * x.mean()).sum() for w, x in zip(weights, self.floats(values), strict=False)), loss)
             for w, g in zip(weights, ndl.grad(loss, weights, allow_unused=True), strict=True):
                 if g is not None:
                     with ndl.no_grad():

@@ -392,3 +392,42 @@ def yielding(x: ndl.Tensor) -> Any:
 def test_errors(call: Callable[[], Any], told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         call()
+
+
+def test_empty_arrays_that_no_kernel_writes() -> None:
+    compiled = ndl.compile(lambda x: (x + ndl.rand(0, 4), ndl.rand(0)))
+    for _ in range(3):
+        found = compiled(ndl.zeros(0, 4))
+        assert [y.shape for y in found] == [(0, 4), (0,)]
+
+
+class Recurrent:
+    """A running mean of what it was given, kept in an attribute."""
+
+    def __init__(self) -> None:
+        self.state = (ndl.zeros(3), [ndl.zeros(3)])
+
+    def __call__(self, x: ndl.Tensor) -> ndl.Tensor:
+        mean = self.state[0] * 0.5 + x
+        self.state = (mean, [self.state[1][0] + 1])
+        return mean * self.state[1][0]
+
+
+def test_tensors_that_an_attribute_is_given_anew() -> None:
+    eager, other = Recurrent(), Recurrent()
+    compiled = ndl.compile(other)
+    for i in range(8):
+        if i == 5:
+            eager.state, other.state = ((ndl.ones(3), [ndl.ones(3) * 7]) for _ in range(2))
+        x = tensor(3, seed=i)
+        np.testing.assert_array_equal(compiled(x).numpy(), eager(x).numpy())
+        np.testing.assert_array_equal(other.state[0].numpy(), eager.state[0].numpy())
+        np.testing.assert_array_equal(other.state[1][0].numpy(), eager.state[1][0].numpy())
+    assert compiled.captures == 1
+    kept = other.state[0].numpy().copy()
+    before = other.state[0]
+    compiled(tensor(3))
+    np.testing.assert_array_equal(before.numpy(), kept)
+    other.state = (ndl.ones(1, 3), [ndl.ones(3)])
+    assert compiled(tensor(3)).shape == (1, 3)
+    assert compiled.captures == 2

@@ -28,8 +28,8 @@ reductions
 ndarray program.graph
 backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-ops.curves ops.recurrent program.capture program.fusion program.memory program.picture program.steady program.unfolding
-program.updates
+ops.curves ops.recurrent program.capture program.fusion program.layouts program.memory program.picture program.steady
+program.unfolding program.updates
 program.recompute
 profiler program.order program.passes
 program.plan
@@ -45,7 +45,8 @@ course_autograd course_ops.elementwise course_ops.movement course_ops.products c
 course_ops.tuples
 course_ops course_tensor
 face
-functions init lending program.replay
+functions init lending program.rebinding
+program.replay
 compiled
 arrangement course_names einstein neural testing ops
 nn optim data

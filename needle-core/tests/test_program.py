@@ -64,9 +64,35 @@ ROWS: dict[str, list[tuple[Callable[..., Any], list[tuple[int, ...]], list[str],
         (lambda x: ndl.Tensor(x.array.copy()), [M], ["copy"], ["copy"]),
         (lambda x: _changed_after_copy(x + 0), [M], ["add", "copy", "copy", "add"], ["add", "copy", "copy", "add"]),
     ],
+    "fold_layouts": [
+        (lambda x: x.T.contiguous() * 2, [M], ["copy", "mul"], ["mul"]),
+        (lambda x: x.T.contiguous().sum(1) + 1, [M], ["copy", "sum", "add"], ["sum", "add"]),
+        (lambda x: x.T.contiguous(), [M], ["copy"], ["copy"]),  # a result of the function
+        (lambda x: x.T.contiguous() @ x, [M], ["copy", "matmul"], ["copy", "matmul"]),
+        (lambda x: x.T.contiguous().reshape(24) + 1, [M], ["copy", "add"], ["copy", "add"]),  # in another shape
+        (lambda x: _changed_after_transposed_copy(x + 0), [M], ["add", "copy", "copy", "add"],
+         ["add", "copy", "copy", "add"]),
+    ],
+    "fold_broadcasts": [
+        (lambda x, y: x + y.broadcast_to((4, 6)).exp(), [M, (6,)], ["exp", "add"], ["exp", "add"]),
+        (lambda x, y: x * (y.broadcast_to((4, 6)) * 2).exp(), [M, (4, 1)], ["mul", "exp", "mul"],
+         ["mul", "exp", "mul"]),
+        (lambda x, y: (y.broadcast_to((4, 6)) + y.T.broadcast_to((4, 6))) * x, [M, (1, 1)], ["add", "mul"],
+         ["add", "mul"]),
+        (lambda x, y: y.broadcast_to((4, 6)).exp(), [M, (6,)], ["exp"], ["exp"]),
+    ],
     "epilogues": [
         (lambda x, w, b: ndl.linear(x, w, b).relu(), [M, (6, 3), (3,)], ["linear", "relu"], ["linear"]),
         (lambda x, w, b: _both(ndl.linear(x, w, b)), [M, (6, 3), (3,)], ["linear", "relu"], ["linear", "relu"]),
+    ],
+    "fuse_reductions": [
+        (lambda x: (x * x).sum(), [M], ["mul", "sum"], ["elementwise_reduce"]),
+        (lambda x: x.exp().sum(1), [M], ["exp", "sum"], ["elementwise_reduce"]),
+        (lambda x: x.exp().max((0, 1)), [M], ["exp", "max"], ["elementwise_reduce"]),
+        (lambda x: x.exp().sum(0), [M], ["exp", "sum"], ["exp", "sum"]),  # columns: another order
+        (lambda x: (lambda y: (y, y.sum()))(x.exp()), [M], ["exp", "sum"], ["exp", "sum"]),
+        (lambda x: (lambda y: y.sum(1) + y.max(1))(x.exp()), [M], ["exp", "sum", "max", "add"],
+         ["exp", "sum", "max", "add"]),
     ],
     "fuse_elementwise": [
         (lambda x: (x * 2 + 1).exp(), [M], ["mul", "add", "exp"], ["elementwise"]),
@@ -84,6 +110,12 @@ def _changed_after_copy(y: ndl.Tensor) -> ndl.Tensor:
     return kept + y
 
 
+def _changed_after_transposed_copy(y: ndl.Tensor) -> ndl.Tensor:
+    kept = y.T.contiguous()
+    y[0] = kept[:, 1]
+    return kept + 1
+
+
 def _both(y: ndl.Tensor) -> tuple[ndl.Tensor, ndl.Tensor]:
     return y, y.relu()
 
@@ -98,6 +130,14 @@ def test_passes(name: str, row: Any) -> None:
     if "rand" not in str(before) and "uniform" not in before:
         for found, expected in zip(values(improved), values(graph), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("row", "bytes_"), list(zip(ROWS["fold_broadcasts"], (24, 16, 4, 96), strict=True)))
+def test_what_is_only_repeated_is_computed_once(row: Any, bytes_: int) -> None:
+    """Bytes of the smallest result before the last."""
+    graph, _ = captured(row[0], *row[1])
+    folded = PASSES["fold_broadcasts"](graph)
+    assert min(node.writes[0].storage.nbytes for node in folded.nodes) == bytes_
 
 
 def test_passes_move_fewer_bytes() -> None:

@@ -188,6 +188,25 @@ def test_random_numbers_go_on(recorder: Any) -> None:
     np.testing.assert_array_equal([compiled(tensor(4)).numpy() for _ in range(5)], expected)
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_large_parameters_are_updated_together_unless_their_gradients_die(recorder: Any, dropped: bool) -> None:
+    device = Device("recorder")
+    model = nn.Sequential(nn.Linear(300, 300, device=device), nn.ReLU(), nn.Linear(300, 300, device=device))
+    optimizer = optim.SGD(model.parameters(), 0.1)
+
+    @ndl.compile
+    def step(x: ndl.Tensor) -> None:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        if dropped:
+            optimizer.zero_grad()
+
+    step(tensor(2, 300))
+    steps = [node.op for node in step.graphs()[0].nodes].count("sgd_step")
+    assert steps == (3 if dropped else 1)
+
+
 def test_precision_and_autocast_are_part_of_the_kind(recorder: Any) -> None:
     w = tensor(3, 3)
     f = ndl.compile(lambda x: x @ w)

@@ -116,6 +116,79 @@ def test_compiled_training_equals_eager(row: Any) -> None:
         np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def small() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.3), nn.Linear(5, 2))
+
+
+def halved(model: nn.Module) -> None:
+    model.load_state_dict({name: value * 0.5 for name, value in model.state_dict().items()})
+
+
+def replaced(model: nn.Module) -> None:
+    for p in model.parameters():
+        p.data = ndl.Tensor(p.numpy() * 0.5)
+
+
+SGD = lambda p: optim.SGD(p, 0.1)  # noqa: E731
+INTS = lambda p: optim.SGD(p, 1, weight_decay=0)  # noqa: E731
+MOMENTUM = lambda p: optim.SGD(p, 0.1, momentum=0.9)  # noqa: E731
+# What is changed between two steps, of the model and the optimizer, and the optimizer.
+CHANGES: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
+    "rate": (SGD, lambda m, o: setattr(o, "lr", 0.01)),
+    "rate, a whole number": (INTS, lambda m, o: setattr(o, "lr", 0.01)),
+    "decay, from a whole 0": (INTS, lambda m, o: setattr(o, "weight_decay", 0.1)),
+    "momentum": (MOMENTUM, lambda m, o: setattr(o, "momentum", 0.5)),
+    "momentum, from 0": (SGD, lambda m, o: setattr(o, "momentum", 0.5)),
+    "nesterov": (MOMENTUM, lambda m, o: setattr(o, "nesterov", True)),
+    "betas": (lambda p: optim.Adam(p, 0.01), lambda m, o: setattr(o, "beta1", 0.5)),
+    "dropout's share": (SGD, lambda m, o: setattr(m.layers[2], "p", 0.9)),
+    "momentum of a norm": (SGD, lambda m, o: setattr(m.layers[1], "momentum", 0.9)),
+    "eps of a norm": (SGD, lambda m, o: setattr(m.layers[1], "eps", 0.5)),
+    "a layer": (SGD, lambda m, o: setattr(m, "layers", (*m.layers[:2], nn.ReLU(), m.layers[3]))),
+    "evaluation": (SGD, lambda m, o: m.eval()),
+    "a hook": (SGD, lambda m, o: m.layers[3].register_forward_hook(lambda module, args, result: result * 2)),
+    "a frozen parameter": (SGD, lambda m, o: m.layers[0].weight.requires_grad_(False)),
+    "a state": (SGD, lambda m, o: halved(m)),
+    "data": (SGD, lambda m, o: replaced(m)),
+    "seed": (SGD, lambda m, o: ndl.manual_seed(77)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_between_steps_is_seen(name: str) -> None:
+    optimizer_of, change = CHANGES[name]
+    histories = []
+    for compiled in (False, True):
+        ndl.manual_seed(0)
+        model = small()
+        optimizer = optimizer_of(model.parameters())
+
+        def step(x: ndl.Tensor, model: Any = model, optimizer: Any = optimizer) -> ndl.Tensor:
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run_step, seen = ndl.compile(step) if compiled else step, []
+        for i in range(6):
+            if i == 3:
+                change(model, optimizer)
+            seen.append(float(run_step(ndl.Tensor(floats(8, 6)(np.random.default_rng(i))))))
+        histories.append(seen)
+    np.testing.assert_allclose(histories[1], histories[0], rtol=1e-5)
+
+
+def test_a_compiled_module_is_a_part_of_another() -> None:
+    inner = nn.Linear(3, 2)
+    model = nn.Sequential(ndl.compile(inner), nn.ReLU())
+    assert model.parameters() == [inner.weight, inner.bias]
+    with ndl.no_grad():
+        np.testing.assert_array_equal(model(ndl.ones(1, 3)).numpy(), inner(ndl.ones(1, 3)).relu().numpy())
+    model.eval()
+    assert not inner.training
+
+
 def test_training_and_evaluation_are_two_programs() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
     x = ndl.ones(16, 4)

@@ -1,16 +1,16 @@
 // Sums, products, maxima and minima of contiguous rows, and of columns.
 #include <needle/functors.h>
 
+#include "row_chunks.h"
 #include "simd/vector.h"
 
 NEEDLE_BEGIN
 namespace {
 
-constexpr int kChains = 8;              // independent accumulators, to hide the latency of a comparison and a choice
-constexpr int kStrip = 4;               // vectors of columns that are summed down together
-constexpr int kTogether = 8;            // rows that are added to the columns' sums at once
-constexpr int64_t kAhead = 2048;        // bytes; memory is asked for so far ahead
-constexpr int64_t kPairwiseRow = 1024;  // longer rows are halved: the rounding error grows with log n, not n
+constexpr int kChains = 8;        // independent accumulators, to hide the latency of a comparison and a choice
+constexpr int kStrip = 4;         // vectors of columns that are summed down together
+constexpr int kTogether = 8;      // rows that are added to the columns' sums at once
+constexpr int64_t kAhead = 2048;  // bytes; memory is asked for so far ahead
 constexpr int64_t kPairwiseColumn = 128;
 constexpr int64_t kShortRow = 16;  // vectors
 
@@ -54,7 +54,7 @@ template <class F, class T> struct ReduceKernel {
   // Not inlined, nor is `halves`: compilers would unroll the recursion.
   static __attribute__((noinline)) A pairwise(const A* x, int64_t n) {
     if (n <= kPairwiseRow) return block(x, n);
-    const int64_t half = (n / 2 + kPairwiseRow - 1) / kPairwiseRow * kPairwiseRow;
+    const int64_t half = first_half(n);
     const A first = pairwise(x, half);  // before the second, so that memory is read in order
     return F()(first, pairwise(x + half, n - half));
   }

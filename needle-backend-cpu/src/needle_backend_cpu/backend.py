@@ -12,7 +12,8 @@ from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
 _STRIDED = (
-    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "argmax", "cumsum", "matmul",
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
+    "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
@@ -49,6 +50,7 @@ class CpuBackend(Backend):
     binary = staticmethod(_ext.binary)
     where = staticmethod(_ext.where)
     elementwise = staticmethod(_ext.elementwise)
+    elementwise_reduce = staticmethod(_ext.elementwise_reduce)
     reduce = staticmethod(_ext.reduce)
 
     binary_scalar = staticmethod(_ext.binary_scalar)
@@ -109,7 +111,7 @@ class CpuBackend(Backend):
             return f"{kind.op} does not compute in {dtypes[1]}"
         if isinstance(kind, Binary) and not _ext.has_binary(kind, dtypes[1].code):
             return f"{kind.op} does not compute in {dtypes[1]}"
-        if op == "elementwise" and not _UNROUNDED.issuperset(dtypes):
+        if op in ("elementwise", "elementwise_reduce") and not _UNROUNDED.issuperset(dtypes):
             return "elementwise takes types that are computed in as they are stored, and bool"
         if op in _FLOATS_ONLY and not dtypes[0].is_float:
             return f"{op} takes floats, not {dtypes[0]}"

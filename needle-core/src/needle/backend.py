@@ -192,6 +192,14 @@ class Backend(ABC):
         result overlaps no operand, unless `in_place` has the op. If strided, srcs have any strides."""
         _missing("elementwise")
 
+    def elementwise_reduce(
+        self, dst: View, srcs: Sequence[View], expression: Expression, scalars: Sequence[float],
+        kind: Reduce, rows: int, n: int,
+    ) -> None:  # fmt: skip
+        """dst[r] = kind over the elements r * n to (r + 1) * n of the one result of an expression, which is never in
+        memory as a whole. The rest as for `elementwise` and `reduce`."""
+        _missing("elementwise_reduce")
+
     def matmul(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
         """dst (B, m, n) = a (B, m, k) @ b (B, k, n); a flag says that its operand is stored with the last two axes
         swapped. B of an operand may be 1, meaning the same matrix for all. float32 accumulation for halves.

@@ -227,11 +227,11 @@ def compile(
     recorded; later calls replay what was recorded, improved by passes. A whole training step, with `backward()` and
     `optimizer.step()`, is the best unit. Also a decorator: `@needle.compile`.
 
-    Parameters, running statistics and optimizers' state are updated as ever, random numbers go on, learning rates are
-    read anew. What Python computes from tensors' values (`.item()`, `if x.sum() > 0`) cannot be replayed and is
-    refused with its line; what else Python does inside, such as printing, happens once. Numbers, text and containers
-    that the function reads in closures, globals and attributes are looked at before each replay: if they are others, it
-    is captured again; if it changes them itself, it is not replayed at all.
+    Parameters, running statistics, optimizers' state and tensors that an attribute is given anew are updated as ever,
+    random numbers go on, learning rates are read anew. What Python computes from tensors' values (`.item()`,
+    `if x.sum() > 0`) cannot be replayed and is refused with its line; what else Python does inside, such as printing,
+    happens once. Numbers, text and containers that the function reads in closures, globals and attributes are looked at
+    before each replay: if they are others, it is captured again; if it changes them itself, it is not replayed at all.
     `disable` names passes to leave out; `limit` is how many programs are kept. `compiler` names another compiler, such
     as "tvm" of the package needle-tvm, and `options` are its own.
     """

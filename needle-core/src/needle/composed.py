@@ -59,6 +59,18 @@ def elementwise(
         dst.assign(value.reshape(dst.shape) if value.size == dst.size else value)
 
 
+@composes("elementwise_reduce")
+def elementwise_reduce(
+    dst: NDArray, srcs: Sequence[NDArray], expression: Expression, scalars: Sequence[float],
+    kind: Reduce, rows: int, n: int,
+) -> None:  # fmt: skip
+    """First the elements, then their rows."""
+    made = dst.new((rows, n), dst.dtype)
+    if made.size:
+        dispatch.run(dst.device, "elementwise", [made], list(srcs), expression, tuple(scalars))
+    dispatch.reduce(dst.device, kind, dst, made, rows, n)
+
+
 @composes("matmul")
 def matmul(dst: NDArray, a: NDArray, b: NDArray, transpose_a: bool, transpose_b: bool) -> None:
     """Rows of a times columns of b, summed: some rows of dst at a time, to bound the temporary."""

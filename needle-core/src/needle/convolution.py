@@ -3,10 +3,9 @@
 The order of axes is one of indices, not of memory: an image stored with channels first is passed as a permuted view.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from needle import dispatch, tracing
 from needle.errors import ShapeError
@@ -18,19 +17,13 @@ from needle.views import Views
 Pair: TypeAlias = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """How a kernel walks over an image: its steps, the zeros around the image, the gaps in the kernel, groups."""
 
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
-
-    @property
-    def args(self) -> tuple[Pair, Pair, Pair, int]:
-        """The fields, in the order in which primitives take them."""
-        return self.stride, self.padding, self.dilation, self.groups
 
 
 def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
@@ -53,7 +46,7 @@ class Convolutions(Views):
     def conv2d(self, kernel: Self, window: Window) -> Self:
         """(N, H, W, C) * (KH, KW, C / groups, O) -> (N, OH, OW, O): a correlation, as everywhere in this field."""
         out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)
-        dispatch.run(self.device, "conv2d", out, self, kernel, *window.args)
+        dispatch.run(self.device, "conv2d", out, self, kernel, *window)
         return out
 
     def conv2d_bias(self, kernel: Self, bias: Self, window: Window) -> Self:
@@ -61,19 +54,19 @@ class Convolutions(Views):
         if tracing.active is not None or not dispatch.offers(self.device, "conv2d_bias"):
             return self.conv2d(kernel, window)._binary(Binary.ADD, bias)
         out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)
-        dispatch.run(self.device, "conv2d_bias", out, self, kernel, bias, *window.args)
+        dispatch.run(self.device, "conv2d_bias", out, self, kernel, bias, *window)
         return out
 
     def conv2d_grad_input(self, kernel: Self, shape: Shape, window: Window) -> Self:
         """The gradient of the image, of this shape, for g = self: the transpose of conv2d in its image."""
         out = self.new(shape, self.dtype)
-        dispatch.run(self.device, "conv2d_grad_input", out, self, kernel, *window.args)
+        dispatch.run(self.device, "conv2d_grad_input", out, self, kernel, *window)
         return out
 
     def conv2d_grad_weight(self, image: Self, shape: Shape, window: Window) -> Self:
         """The gradient of the kernel, of this shape, for g = self: the transpose of conv2d in its kernel."""
         out = self.new(shape, self.dtype)
-        dispatch.run(self.device, "conv2d_grad_weight", out, image, self, *window.args)
+        dispatch.run(self.device, "conv2d_grad_weight", out, image, self, *window)
         return out
 
     def pool2d(self, kind: Pool, size: Pair, stride: Pair, padding: Pair) -> Self:

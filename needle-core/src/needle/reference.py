@@ -24,6 +24,7 @@ from needle.errors import IndexRangeError, OutOfMemoryError
 from needle.expression import Expression, Step
 from needle.host_arrays import Array, elements, limit, read, write
 from needle.kinds import Binary, Random, Reduce, Unary
+from needle.layout import Layout
 from needle.reference_layers import LayerReference
 
 
@@ -153,13 +154,12 @@ class NumpyBackend(LayerReference, Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(
-        {"copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "matmul", "linear",
-         "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad", "log_softmax_grad",
-         "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
-         "argsort", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
-         "batch_norm_grad",
-         "attention", "attention_grad"}
+        {"copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
+         "matmul", "linear", "gather", "scatter_add", "argmax", "cumsum", "softmax", "log_softmax", "softmax_grad",
+         "log_softmax_grad", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step", "argsort", "conv2d",
+         "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad", "layer_norm",
+         "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
+         "batch_norm_grad", "attention", "attention_grad"}
     )  # fmt: skip
     in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
@@ -212,6 +212,14 @@ class NumpyBackend(LayerReference, Backend):
                 values.append(_step(step, [values[i] for i in step.inputs], scalars))
         for dst, number in zip(dsts, expression.results, strict=True):
             write(dst, values[number])
+
+    def elementwise_reduce(
+        self, dst: View, srcs: Sequence[View], expression: Expression, scalars: Sequence[float],
+        kind: Reduce, rows: int, n: int,
+    ) -> None:  # fmt: skip
+        made = View(self.allocate(rows * n * dst.dtype.itemsize), Layout.compact((rows, n)), dst.dtype)
+        self.elementwise([made], srcs, expression, scalars)
+        self.reduce(kind, dst, made, rows, n)
 
     def where(self, dst: View, condition: View, a: View, b: View) -> None:
         write(dst, np.where(*_stretched(dst, condition, a, b)))

@@ -1,11 +1,11 @@
-"""Expressions: several elementwise functions that `elementwise` computes in one pass."""
+"""Expressions: several elementwise functions that `elementwise` computes in one pass, or with a reduction behind."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from needle.dtype import DType, bool_, float32, float64, int32, int64
 from needle.expression import Expression, Step
-from needle.kinds import Binary, Unary
+from needle.kinds import Binary, Reduce, Unary
 from needle_conformance.inputs import Input
 from needle_conformance.kernel import Arguments, Kernel, KernelTrial, Operand
 from needle_conformance.kernels.elementwise import calls, result
@@ -105,6 +105,20 @@ def _trials(build: Build) -> Callable[[KernelTrial], Iterator[Arguments]]:
     return arguments
 
 
+def _sums(trial: KernelTrial) -> Iterator[Arguments]:
+    """The sums, and the largest, of rows of |a * b - a|: those along the last axis, and all of it as one row."""
+    s = _Steps(trial.dtype)
+    expression, scalars = s.giving(s.unary(Unary.ABS, s.binary(Binary.SUB, s.binary(Binary.MUL, 0, 1), 0)))
+    for dst, xs in calls(trial, [Input(categories=("float",))] * 2, trial.dtype):
+        shape = dst.values.shape
+        if 0 in shape:
+            continue
+        for rows in {dst.values.size // (shape or (1,))[-1], 1}:
+            for kind in (Reduce.SUM, Reduce.MAX):
+                out = result((rows,), trial.dtype, trial.layout)
+                yield out, xs, expression, scalars, kind, rows, dst.values.size // rows
+
+
 _ATOL = {"float32": 1e-5, "float64": 1e-13}  # differences of near numbers
 
 
@@ -118,4 +132,5 @@ KERNELS = [
     _kernel("fused_choice", _choice, _NUMBERS),
     _kernel("fused_casts", _casts, _FLOATS),
     _kernel("fused_long", _long, _NUMBERS),
+    Kernel("fused_rows", "elementwise_reduce", _sums, _FLOATS, _LAYOUTS, atol={"float32": 1e-4, "float64": 1e-12}),
 ]

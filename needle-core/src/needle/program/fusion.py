@@ -1,4 +1,5 @@
-"""Fusion of elementwise nodes: chains and trees of them become one node, `elementwise`, that passes over memory once.
+"""Fusion of elementwise nodes: chains and trees of them become one node, `elementwise`, that passes over memory once;
+a reduction after them joins them.
 
 A group is computed where its last member stood. A node joins the groups that made its operands, if nothing between
 them reads what they wrote or writes what they read. What is read by others, later, is still written; all other
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from needle.dispatch import dispatcher
-from needle.dtype import DType
+from needle.dtype import DType, bfloat16, bool_, float16, int8, uint8
 from needle.expression import STEPS, Expression, Step
 from needle.kinds import Kind
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
 MOST_STEPS = 24
 MOST_OPERANDS = 12
+NARROW = (float16, bfloat16, int8, uint8)  # which are reduced in a wider type
 
 
 @dataclass(eq=False)
@@ -45,6 +47,29 @@ def fuse_elementwise(graph: Graph) -> Graph:
     return Graph(nodes, graph.results)
 
 
+def fuse_reductions(graph: Graph) -> Graph:
+    """Reduce elementwise results where they are made, on devices that have `elementwise_reduce`: what only a reduction
+    reads, in order, never is in memory."""
+    grouping = _Grouping(graph)
+    writers, readers = graph.writers(), graph.readers()
+    nodes: list[Node | None] = list(graph.nodes)
+    for i, node in enumerate(graph.nodes):
+        if node.op != "reduce" or not dispatcher(node.device).backend.implements("elementwise_reduce"):
+            continue
+        kind, dst, x, rows, n = node.args
+        made = writers.get(x.storage, [])
+        maker = graph.nodes[made[0]] if len(made) == 1 and readers[x.storage] == [i] else None
+        if maker is None or not x.whole or dst.dtype is not x.dtype or dst.dtype in (bool_, *NARROW):
+            continue
+        if maker.op != "elementwise" and grouping.fits(maker):
+            maker = _fused(graph, _Group([made[0]]), readers)
+        changed = {y.storage for between in graph.nodes[made[0] + 1 : i] for y in between.writes}
+        if maker.op == "elementwise" and len(maker.writes) == 1 and not any(y.storage in changed for y in maker.reads):
+            nodes[made[0]] = None
+            nodes[i] = Node("elementwise_reduce", node.device, (dst, *maker.args[1:], kind, rows, n))
+    return Graph([node for node in nodes if node is not None], graph.results)
+
+
 class _Grouping:
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
@@ -54,7 +79,7 @@ class _Grouping:
 
     def groups(self) -> list[_Group]:
         for i, node in enumerate(self.nodes):
-            if not self._fits(node):
+            if not self.fits(node):
                 continue
             group = _Group([i], node.writes[0].layout.size)
             for other in self._makers(node, group.size):
@@ -65,7 +90,7 @@ class _Grouping:
             self.group_of.update(dict.fromkeys(group.members, group))
         return self.all
 
-    def _fits(self, node: Node) -> bool:
+    def fits(self, node: Node) -> bool:
         """Whether a node can be part of a group: whole, contiguous results of types that the device computes so."""
         if node.op not in STEPS:
             return False

@@ -11,8 +11,9 @@ from typing import Any
 from needle.dispatch import WRITES
 from needle.kinds import Unary
 from needle.layout import Layout
-from needle.program.fusion import fuse_elementwise
+from needle.program.fusion import fuse_elementwise, fuse_reductions
 from needle.program.graph import Graph, Node, Operand, Role, Storage, map_operands, operands_in
+from needle.program.layouts import fold_broadcasts, fold_layouts
 from needle.program.recompute import recompute
 from needle.program.unfolding import unfold
 from needle.program.updates import early_updates
@@ -176,10 +177,13 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fold_constants": fold_constants,
     "common_subexpressions": common_subexpressions,
     "forward_copies": forward_copies,
+    "fold_layouts": fold_layouts,
+    "fold_broadcasts": fold_broadcasts,
     "epilogues": epilogues,
     "dead_code": dead_code,
     "early_updates": early_updates,
     "recompute": recompute,
     "unfold": unfold,
     "fuse_elementwise": fuse_elementwise,
+    "fuse_reductions": fuse_reductions,
 }

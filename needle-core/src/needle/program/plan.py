@@ -88,7 +88,7 @@ class Execution:
 
     def _arena(self, device: Any) -> Any:
         if device not in self.arenas:
-            self.arenas[device] = dispatch.dispatcher(device).allocate(self.memory.sizes[device])
+            self.arenas[device] = dispatch.dispatcher(device).allocate(self.memory.sizes.get(device, 0))
         return self.arenas[device]
 
     def _step(self, node: Node) -> "_Step":

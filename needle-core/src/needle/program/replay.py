@@ -12,6 +12,7 @@ from needle.program.graph import Graph, Operand, Role, Storage, verify
 from needle.program.memory import alive
 from needle.program.passes import PASSES
 from needle.program.plan import Execution
+from needle.program.rebinding import Rebound, rebound
 from needle.program.surroundings import Surroundings
 from needle.trees import flatten, unflatten
 
@@ -44,6 +45,7 @@ class Program:
     leaves: list[Any]  # what it returns: of tensors where they come from, other things as they are
     flags: list[tuple[Tensor, bool]]  # which tensors from outside required gradients
     surroundings: Surroundings
+    rebindings: list[Rebound]  # names whose tensors each call replaces
     passing: str  # why it may not be kept: what Python changed while it ran
 
     def __post_init__(self) -> None:
@@ -54,7 +56,8 @@ class Program:
     def fits(self) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
         return (
-            not self._rebind()
+            all(one.fits for one in self.rebindings)
+            and not self._rebind()
             and all(guard.holds for guard in self.guards)
             and all(tensor.requires_grad is flag for tensor, flag in self.flags)
             and not self.surroundings.changed()
@@ -67,9 +70,10 @@ class Program:
             f"a tensor of shape {tensor.shape} {'required' if flag else 'did not require'} gradients"
             for tensor, flag in self.flags if tensor.requires_grad is not flag
         ]  # fmt: skip
+        broken += [f"{one.name} held other tensors" for one in self.rebindings if not one.fits]
         changed = self.surroundings.changed()
         other = f"{changed} was another" if changed else "it fits"
-        return self._rebind() or (f"{broken[0]} during capture and now is not" if broken else other)
+        return f"{broken[0]} during capture and now is not" if broken else self._rebind() or other
 
     def _rebind(self) -> str:
         for holder in self.holders:
@@ -100,6 +104,8 @@ class Program:
                 tensor.array = results[update.result]
             else:
                 tensor.grad = Tensor(results[update.result])
+        for one in self.rebindings:
+            one.assign(results)
         leaves = [leaf.made(results, inputs) if isinstance(leaf, _Leaf) else leaf for leaf in self.leaves]
         return unflatten(self.shape, leaves)
 
@@ -150,12 +156,13 @@ def capture(
     surroundings = Surroundings(function, [x for x in flatten(arguments)[0] if not isinstance(x, Tensor)])
     with recording(recorder):
         result = function(*args, **kwargs)
-    changed, drawn = surroundings.changed(), surroundings.drawn()
-    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
     leaves, shape = flatten(result, lambda leaf: isinstance(leaf, Tensor | NDArray))
     operands: list[Operand] = []
     returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
     updates = _updates(recorder, inputs, operands)
+    rebindings = rebound(surroundings, recorder, operands)
+    changed, drawn = surroundings.changed(), surroundings.drawn()
+    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
     graph = verify(Graph(list(recorder.nodes), operands))
     improved, stages = improve(graph, by.disable, by.passes)
     execution = by.execution(improved)
@@ -163,7 +170,8 @@ def capture(
     flags = [(seen.tensor, seen.requires_grad) for seen in recorder.seen.values() if id(seen.tensor) not in given]
     program = Program(
         graph, improved, stages, execution, recorder.inputs, list(recorder.holders.values()), recorder.guards,
-        recorder.renewals, updates, list(recorder.seen.values()), shape, returned, flags, surroundings, passing,
+        recorder.renewals, updates, list(recorder.seen.values()), shape, returned, flags, surroundings, rebindings,
+        passing,
     )  # fmt: skip
     _detach(graph, improved)
     return result, program

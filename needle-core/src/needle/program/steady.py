@@ -15,7 +15,8 @@ from needle.ndarray import NDArray
 from needle.program.graph import Graph, Operand, Role, Storage
 
 PATIENCE = 2  # how often an input or a result may be elsewhere before it is copied
-_OWN_REFERENCES = 3  # to a buffer that nobody else has: ours, a local name, and getrefcount's argument
+_REFERENCES = {"a buffer": object()}
+_ALONE = sys.getrefcount(_REFERENCES["a buffer"])  # what is counted of an object that a dict alone has
 
 
 class Steady:
@@ -45,13 +46,14 @@ class Steady:
         """The buffer to write a result to; so many views of the program hold the last one."""
         if storage in self.places:
             return self.places[storage]
-        kept = self.kept.get(storage)
-        if kept is None or (sys.getrefcount(kept) > _OWN_REFERENCES + views and not self._moved(storage)):
-            kept = self.kept[storage] = _allocate(storage)
-        if storage in self.places:
-            del self.kept[storage]
-            return self.places[storage]
-        return kept
+        if storage not in self.kept:
+            self.kept[storage] = _allocate(storage)
+        elif sys.getrefcount(self.kept[storage]) > _ALONE + views:
+            if self._moved(storage):
+                del self.kept[storage]
+                return self.places[storage]
+            self.kept[storage] = _allocate(storage)
+        return self.kept[storage]
 
     def copy_out(self, arrays: list[NDArray], results: list[Operand]) -> None:
         """Give the results that were written to a place of their own new memory, to which they are copied."""

@@ -80,6 +80,16 @@ class Surroundings:
                 return name
         return ""
 
+    def replaced(self) -> list[tuple[dict[str, Any], str, Any]]:
+        """Names under which something else stands now: where, the name, and what stood there."""
+        found = {(id(where), name): (where, name, value) for where, name, value in self.items
+                 if where.get(name, _GONE) is not value}  # fmt: skip
+        return list(found.values())
+
+    def ignore(self, where: dict[str, Any], name: str) -> None:
+        """Look at a name no more."""
+        self.items = [item for item in self.items if item[0] is not where or item[1] != name]
+
     def drawn(self) -> str:
         """Whose random numbers were drawn since then: those of NumPy and of Python cannot be drawn by a replay."""
         now = _generators()

@@ -1,5 +1,6 @@
 """Updates of parameters as soon as their gradients are complete, so that gradients die early."""
 
+from needle.dispatch import dispatcher
 from needle.program.graph import Graph, Node, Operand, Role, Storage, operands_in
 
 SMALLEST = 1 << 18  # bytes of a parameter that is worth a call of its own
@@ -8,13 +9,16 @@ SMALLEST = 1 << 18  # bytes of a parameter that is worth a call of its own
 def early_updates(graph: Graph) -> Graph:
     """Take large parameters out of an optimizer's step, each to where its gradient has last been written and the
     parameter last been read: a gradient is then updated from while it is in the caches, and its memory is free for the
-    next one. The small ones stay together."""
+    next one. The small ones stay together, and so do those whose gradients stay anyway, as results, on devices that
+    record their work: there the calls cost more than the caches give."""
     after: dict[int, list[Node]] = {}
     kept: list[tuple[int, Node]] = []
+    results = {x.storage for x in graph.results}
     for at, node in enumerate(graph.nodes):
         rest = node
         if node.op in ("sgd_step", "adam_step"):
-            alone = [i for i, grad in enumerate(node.args[1]) if _may_leave(node, i, grad)]
+            stay = results if dispatcher(node.device).backend.implements("recording") else set()
+            alone = [i for i, grad in enumerate(node.args[1]) if grad.storage not in stay and _may_leave(node, i, grad)]
             places = {i: _last_use(graph, at, _entry(node, [i])) for i in alone}
             early = [i for i in alone if places[i] < at - 1]
             for i in early:

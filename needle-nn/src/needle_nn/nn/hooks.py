@@ -46,6 +46,10 @@ class Hooks:
     after: dict[int, Hook] = field(default_factory=dict)
     backward: dict[int, Hook] = field(default_factory=dict)
 
+    def numbers(self) -> tuple[int, ...]:
+        """Which hooks there are."""
+        return *self.before, *self.after, *self.backward
+
     def run(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """module.forward(*args, **kwargs), and every hook at its time."""
         for hook in list(self.before.values()):

@@ -48,7 +48,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if tracing.active is not None:
-            tracing.active.expecting(f"training of {type(self).__name__} was {self.training}", lambda: self.training)
+            state = f"{type(self).__name__} was in this state (training {self.training})"
+            tracing.active.expecting(state, self._mode)
         hooks = vars(self).get("_hooks")
         try:
             return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
@@ -57,6 +58,11 @@ class Module:
                 name = type(self).__name__
                 raise DTypeError(f"{name}: takes Tensors, not NumPy arrays; pass needle.Tensor(x)") from error
             raise
+
+    def _mode(self) -> Any:
+        """What a call depends on beside parameters and `forward`: for compiled functions, which ask again and again."""
+        hooks = vars(self).get("_hooks")
+        return self.training, () if hooks is None else hooks.numbers()
 
     # Hooks; each registration gives a handle that can be removed.
 

@@ -25,9 +25,12 @@ class Group(dict[str, Any]):
     def __getattr__(self, name: str) -> float:
         if name not in self:
             raise AttributeError(f"no option {name!r}; there are {', '.join(self)}")
-        if tracing.active is not None and isinstance(self[name], float):
-            return tracing.active.number(lambda: self[name])  # type: ignore[no-any-return]
-        return self[name]  # type: ignore[no-any-return]
+        value = self[name]
+        if tracing.active is not None:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return tracing.active.number(lambda: self[name])  # type: ignore[no-any-return]
+            tracing.active.expecting(f"{name} was {value}", lambda: self[name])
+        return value  # type: ignore[no-any-return]
 
 
 class Option:
