@@ -37,7 +37,7 @@ class Counter:
             dst, a = views[:2]
             transposed = call.op == "matmul" and call.args[3]
             self.flops += 2 * dst.size * a.shape[-2 if transposed else -1]
-        if call.op == "conv2d":
+        if call.op in ("conv2d", "conv2d_bias"):
             dst, _, w = views[:3]
             self.flops += 2 * dst.size * (w.size // w.shape[-1])
 

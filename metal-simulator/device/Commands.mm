@@ -143,6 +143,7 @@ SIM_LIVE
   return c;
 }
 - (id<MTLCommandBuffer>)commandBuffer {
+  if (getenv("METALSIM_LOST")) return nil;
   return [self make:YES];
 }
 - (id<MTLCommandBuffer>)commandBufferWithUnretainedReferences {

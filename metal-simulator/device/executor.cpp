@@ -232,9 +232,18 @@ extern "C" float __msl_rt_jitter(float x) {
   const uint32_t exponent = bits >> 23 & 255;
   if (exponent == 0 || exponent == 255 || (bits << 1) == 0x7F000000u) return x;  // 0, tiny, infinite, NaN, 1: exact
   const int off = static_cast<int>(bits * 2654435761u >> 16) % (2 * msl::jitter + 1) - msl::jitter;
+  if (((bits + static_cast<uint32_t>(off)) >> 23 & 255) == 255) return x;
   bits += static_cast<uint32_t>(off);
   memcpy(&x, &bits, sizeof x);
   return x;
+}
+
+// What clang calls to make a bfloat of a float, where the compiler's library does not have it.
+extern "C" __bf16 __truncsfbf2(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return __builtin_bit_cast(__bf16, static_cast<uint16_t>(x != x ? 0x7FC0 : nearest));
 }
 
 extern "C" int msl_dispatch(msl_fn* f, const msl_buf bufs[31], const uint32_t tgmem[31], msl_dim grid, msl_dim tg,

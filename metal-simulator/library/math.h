@@ -103,9 +103,15 @@ inline float __m_copysign(float a, float b) { return __builtin_copysignf(a, b); 
 inline float __m_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float __m_clamp(float x, float a, float b) { return __builtin_fminf(__builtin_fmaxf(x, a), b); }
 inline float __m_mix(float a, float b, float t) { return a + (b - a) * t; }
+#ifdef MSL_PTX
+#define MSL_BFLOAT(X, f)
+#else
+#define MSL_BFLOAT(X, f) X(f, bfloat, 1)
+#endif
 #define MSL_ALLF(X, f) \
   X(f, float, 1)       \
-  X(f, half, 1) X(f, float2, 2) X(f, float3, 3) X(f, float4, 4) X(f, half2, 2) X(f, half3, 3) X(f, half4, 4)
+  X(f, half, 1)        \
+  MSL_BFLOAT(X, f) X(f, float2, 2) X(f, float3, 3) X(f, float4, 4) X(f, half2, 2) X(f, half3, 3) X(f, half4, 4)
 #define MSL_F1(f, T, N) \
   inline T f(T x) { return __msl::map(__m_##f, x); }
 #define MSL_F2(f, T, N) \

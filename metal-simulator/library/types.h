@@ -161,6 +161,42 @@ template <class F, class T, class... A> inline T map(F f, T x, A... a) {
 #endif
 }  // namespace __msl
 
+// Packed vectors, without the gap that follows three elements otherwise: to be read and written whole or by index. They
+// are types of their own where kernels run, and of the size of vectors where address spaces are checked; not for PTX.
+#if defined(MSL_STRICT)
+#define MSL_PACKED(T, N) typedef T##N packed_##T##N;
+#elif !defined(MSL_PTX)
+namespace __msl {
+template <class T, int N> struct packed {
+  typedef T whole __attribute__((ext_vector_type(N)));
+  T e[N];
+  packed() = default;
+  packed(whole v) {
+    for (int i = 0; i < N; ++i) e[i] = v[i];
+  }
+  operator whole() const {
+    whole v;
+    for (int i = 0; i < N; ++i) v[i] = e[i];
+    return v;
+  }
+  T& operator[](int i) { return e[i]; }
+  const T& operator[](int i) const { return e[i]; }
+};
+template <class T, int N> struct vt<packed<T, N> > {
+  typedef T s;
+  static constexpr int n = N;
+};
+}  // namespace __msl
+#define MSL_PACKED(T, N) typedef __msl::packed<T, N> packed_##T##N;
+#endif
+#ifdef MSL_PACKED
+#define MSL_PACKED_ALL(T) MSL_PACKED(T, 2) MSL_PACKED(T, 3) MSL_PACKED(T, 4)
+MSL_PACKED_ALL(float)
+MSL_PACKED_ALL(half)
+MSL_PACKED_ALL(int)
+MSL_PACKED_ALL(uint)
+#endif
+
 namespace metal {
 template <class T, int N> using vec = T __attribute__((ext_vector_type(N)));
 enum class mem_flags : uint { mem_none = 0, mem_device = 1, mem_threadgroup = 2, mem_texture = 4 };

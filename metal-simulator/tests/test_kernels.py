@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sources import HEAD
 
 SOURCES = Path(__file__).parent / "kernels"
 MODES = {"plain": (False, 0), "checked": (True, 0), "shuffled": (True, 7)}
@@ -94,3 +95,27 @@ def test_matmul_of_simdgroup_matrices(kernels, executor):
     a, b, c = floats(64, 32), floats(32, 96), np.zeros((64, 96), np.float32)
     executor.run(kernels("matmul", "matmul_simdgroup"), [a, b, c, uints(64, 96, 32)], (3, 2), 128, False)
     np.testing.assert_allclose(c, a @ b, atol=1e-3)
+
+
+def test_packed_vectors_take_what_their_elements_take(executor, compiled):
+    source = HEAD + (
+        "kernel void k(device packed_float3* x [[buffer(0)]], device float* y [[buffer(1)]], "
+        "uint i [[thread_position_in_grid]]) { float3 v = x[i]; y[i] = v.x + v.y * 2 + x[i][2]; x[i] = v * 2; }"
+    )
+    x, y = floats(8, 3), np.zeros(8, np.float32)
+    before = x.copy()
+    executor.run(executor.function(compiled(source), "k"), [x, y], 8, 8)
+    np.testing.assert_allclose(y, before @ np.float32([1, 2, 1]), rtol=1e-6)
+    np.testing.assert_array_equal(x, before * 2)
+
+
+def test_functions_of_bfloat_round_to_bfloat(executor, compiled):
+    source = HEAD + (
+        "kernel void k(device bfloat* x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[i] = exp(x[i]); }"
+    )
+    values = np.linspace(-3, 3, 32, dtype=np.float32)
+    halves = (values.view(np.uint32) >> 16).astype(np.uint16)
+    rounded = (halves.astype(np.uint32) << 16).view(np.float32)
+    executor.run(executor.function(compiled(source), "k"), [halves], 32, 32)
+    found = (halves.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_allclose(found, np.exp(rounded), rtol=2**-8)

@@ -9,11 +9,15 @@
 
 using namespace needle;
 
+constant int32_t biased [[function_constant(0)]];
+
 template <class T> struct Images {
   device T* dst;
   device const T* left;
   device const T* right;
+  device const T* bias;
   int group;
+  bool biased;
 };
 
 // Row-major (batch, y, x) of the result, or -1 where no window of this pixel and tap lies.
@@ -35,7 +39,8 @@ inline float under(device const T* image, constant Window& p, Pixel at, int ky, 
   const int y = at.y * p.stride_y + ky * p.dilation_y - p.padding_y;
   const int x = at.x * p.stride_x + kx * p.dilation_x - p.padding_x;
   if (y < 0 || y >= p.h || x < 0 || x >= p.w) return 0.0f;
-  return load(image, ((int64_t(at.batch) * p.h + y) * p.w + x) * p.c + channel);
+  return load(image, int64_t(at.batch) * p.step_batch + int64_t(y) * p.step_y + int64_t(x) * p.step_x +
+                         int64_t(channel) * p.step_c);
 }
 
 template <class T> struct Forward {
@@ -49,7 +54,8 @@ template <class T> struct Forward {
     return load(s.right, int64_t(x) * p.o + s.group * (p.o / p.groups) + j);
   }
   static void write(Images<T> s, constant Window& p, int i, int j, float value) {
-    store(s.dst, int64_t(i) * p.o + s.group * (p.o / p.groups) + j, value);
+    const int output = s.group * (p.o / p.groups) + j;
+    store(s.dst, int64_t(i) * p.o + output, s.biased ? value + load(s.bias, output) : value);
   }
 };
 
@@ -92,16 +98,19 @@ template <class T> struct GradWeight {
 
 #define CONV(kernel_name, Source, m, n, k)                                                                           \
   template <class T>                                                                                                 \
-  [[kernel]] void kernel_name(                                                                                       \
-      device T* dst [[buffer(0)]], device const T* left [[buffer(1)]], device const T* right [[buffer(2)]],          \
-      constant Window& p [[buffer(3)]], uint3 group [[threadgroup_position_in_grid]],                                \
-      uint index [[thread_index_in_threadgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]]) {               \
+  [[kernel]] void kernel_name(device T* dst [[buffer(0)]], device const T* left [[buffer(1)]],                       \
+                              device const T* right [[buffer(2)]], constant Window& p [[buffer(3)]],                 \
+                              device const T* bias [[buffer(4)]], uint3 group [[threadgroup_position_in_grid]],      \
+                              uint index [[thread_index_in_threadgroup]],                                            \
+                              uint simdgroup [[simdgroup_index_in_threadgroup]]) {                                   \
     threadgroup float shared[BLOCK * BLOCK];                                                                         \
     Images<T> s;                                                                                                     \
     s.dst = dst;                                                                                                     \
     s.left = left;                                                                                                   \
     s.right = right;                                                                                                 \
+    s.bias = bias;                                                                                                   \
     s.group = int(group.z);                                                                                          \
+    s.biased = biased != 0;                                                                                          \
     block_product<Source<T>>(s, p, m, n, k, shared, group, index, simdgroup);                                        \
   }                                                                                                                  \
   template [[host_name(#kernel_name "_float16")]] [[kernel]] decltype(kernel_name<half>) kernel_name<half>;          \

@@ -8,6 +8,7 @@ using namespace needle;
 
 constant int32_t centered [[function_constant(0)]];  // layer_norm, else rms_norm
 constant int32_t training [[function_constant(1)]];
+constant int32_t rectified [[function_constant(2)]];  // relu of batch_norm's result
 
 #define GROUP                                                                           \
   uint at [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]], \
@@ -97,7 +98,8 @@ template <class T>
                            uint i [[thread_position_in_grid]]) {
   const uint c = i % uint(rows.n);
   const float root = precise::sqrt(load(variance, c) + eps);
-  store(dst, i, (load(x, i) - load(mean, c)) / root * load(weight, c) + load(bias, c));
+  const float value = (load(x, i) - load(mean, c)) / root * load(weight, c) + load(bias, c);
+  store(dst, i, rectified ? Relu()(value) : value);
 }
 
 template <class T>

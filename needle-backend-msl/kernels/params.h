@@ -46,7 +46,8 @@ struct Places {  // gather and scatter: x (outer, n, inner), index (outer, m, in
 struct Window {  // an image (batch, h, w, c) and its result (batch, oh, ow, o), windows of kh by kw
   int32_t batch, h, w, c, oh, ow, o;
   int32_t kh, kw, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
-  int32_t groups, mean;  // mean: of pooling, else the largest
+  int32_t groups, mean;                        // mean: of pooling, else the largest
+  int32_t step_batch, step_y, step_x, step_c;  // elements from one of the image to the next; of convolutions
 };
 
 // How many arrays a step of an optimizer binds at once: of Metal's 31 buffers, but for two of numbers.

@@ -1,5 +1,6 @@
 // Memory that host and device share, in blocks kept for reuse; uploads that do not wait.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "device.h"
@@ -7,8 +8,11 @@
 namespace needle {
 namespace {
 
-// Eighths of powers of two, at least 256 bytes: little is lost, and blocks find new users.
+// Eighths of powers of two, at least 256 bytes: little is lost, and blocks find new users. With NEEDLE_MSL_EXACT=1
+// blocks are as large as was asked for, so that whoever checks accesses sees the first byte beyond.
 size_t rounded(size_t nbytes) {
+  static const char* const exact = std::getenv("NEEDLE_MSL_EXACT");
+  if (exact != nullptr && std::strcmp(exact, "1") == 0) return std::max<size_t>(1, nbytes);
   size_t step = 32;
   while (step * 8 < nbytes) step *= 2;
   return std::max<size_t>(256, (nbytes + step - 1) / step * step);

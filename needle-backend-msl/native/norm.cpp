@@ -48,12 +48,22 @@ void moments(const View& mean, const View& var, const View& x) {
   launch.groups(groups_of(p.n), threads_for(p.rows));
 }
 
-void batch_norm(const View& dst, const View& x, const View& weight, const View& bias, const View& mean, const View& var,
-                double eps) {
+static void batch_norm(const View& dst, const View& x, const View& weight, const View& bias, const View& mean,
+                       const View& var, double eps, bool relu) {
   Launch launch("norm", typed("batch_norm", dst.dtype));
   launch.buffer(dst).buffer(x).buffer(weight).buffer(bias).buffer(mean).buffer(var);
-  launch.bytes(channels_of(x, mean.size)).bytes(static_cast<float>(eps));
+  launch.bytes(channels_of(x, mean.size)).bytes(static_cast<float>(eps)).constant(0).constant(0).constant(relu);
   launch.threads({static_cast<uint64_t>(dst.size)});
+}
+
+void batch_norm(const View& dst, const View& x, const View& weight, const View& bias, const View& mean, const View& var,
+                double eps) {
+  batch_norm(dst, x, weight, bias, mean, var, eps, false);
+}
+
+void batch_norm_relu(const View& dst, const View& x, const View& weight, const View& bias, const View& mean,
+                     const View& var, double eps) {
+  batch_norm(dst, x, weight, bias, mean, var, eps, true);
 }
 
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const View& g, const View& x, const View& weight,

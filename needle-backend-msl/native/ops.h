@@ -49,11 +49,15 @@ void rms_norm_grad(const View& dx, const View& dw, const View& g, const View& x,
 void moments(const View& mean, const View& var, const View& x);
 void batch_norm(const View& dst, const View& x, const View& weight, const View& bias, const View& mean, const View& var,
                 double eps);
+void batch_norm_relu(const View& dst, const View& x, const View& weight, const View& bias, const View& mean,
+                     const View& var, double eps);
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const View& g, const View& x, const View& weight,
                      const View& mean, const View& var, double eps, bool training);
 
 void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups);
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups);
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups);
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,

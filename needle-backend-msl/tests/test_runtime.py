@@ -141,6 +141,16 @@ def test_a_failed_command_buffer_names_the_op_and_the_kernel(device, simulator):
     assert re.search(r"KernelError: softmax.*softmax_float32: read of 4 bytes out of bounds", text), text
 
 
+def test_a_lost_device_is_told_at_the_next_op(device, simulator, monkeypatch):
+    x = ndl.ones(3, device=device)
+    x.numpy()
+    monkeypatch.setenv("METALSIM_LOST", "1")
+    with pytest.raises(KernelError, match=r"binary_scalar: the device gives no command buffer; it may have been lost"):
+        x + 1
+    monkeypatch.delenv("METALSIM_LOST")
+    assert (x + 1).numpy().sum() == 6
+
+
 def test_a_machine_without_metal_says_so(device, simulator):
     text = alone("import needle as n; n.ones(1, device='msl')", METALSIM_NO_DEVICE="1")
     assert "no device 'msl': NO_DEVICE, macOS reports no Metal device; ready: " in text, text

@@ -1,6 +1,6 @@
 // Needle Metal simulator: the part of Metal's interface that the bridges use. Tests only; on macOS the
 // system's own header is used. Names, selectors and values are checked against PyObjC's metadata and
-// metal-cpp's selector table by tests/check_headers.py.
+// Apple's reference by tests/test_metal_headers.py.
 #pragma once
 #import <Foundation/Foundation.h>
 #ifndef __has_extension

@@ -11,13 +11,16 @@ from needle.dtype import DTYPES, DType, bool_, float32, float64, int32
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_msl import _ext
 
-_STRIDED = ("copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "reduce", "matmul", "linear")
+_STRIDED = (
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "reduce", "matmul", "linear", "conv2d",
+    "conv2d_bias",
+)  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
-        "batch_norm_grad", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-        "attention", "attention_grad",
+        "batch_norm_relu", "batch_norm_grad", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight",
+        "pool2d", "pool2d_grad", "attention", "attention_grad",
     }
 )  # fmt: skip
 
@@ -59,8 +62,10 @@ class MslBackend(Backend):
     rms_norm_grad = staticmethod(_ext.rms_norm_grad)
     moments = staticmethod(_ext.moments)
     batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_relu = staticmethod(_ext.batch_norm_relu)
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
     conv2d = staticmethod(_ext.conv2d)
+    conv2d_bias = staticmethod(_ext.conv2d_bias)
     conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     pool2d = staticmethod(_ext.pool2d)
