@@ -39,21 +39,35 @@ std::string source_of(const char* family) {
   return source->text;
 }
 
-// A family's source, or that of a kernel of its own, compiled at its first use. Metal's default is fast math, in which
-// NaN is not NaN.
+// Metal's default is fast math, in which NaN is not NaN. macOS 15 says it in another way.
+void without_fast_math(MTLCompileOptions* options) {
+#if !defined(__MAC_OS_X_VERSION_MAX_ALLOWED) || __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
+  if (@available(macOS 15.0, *)) {
+    options.mathMode = MTLMathModeSafe;
+    return;
+  }
+#endif
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wdeprecated-declarations"
+  options.fastMathEnabled = NO;
+#pragma clang diagnostic pop
+}
+
+// A family's source, or that of a kernel of its own, compiled at its first use.
 id<MTLLibrary> library(const char* family, const Written* written) {
   auto& made = device().libraries[written != nullptr ? written->name : family];
   if (made) return made.get();
   const Ref<MTLCompileOptions*> options([MTLCompileOptions new]);
-  options.get().fastMathEnabled = NO;
+  without_fast_math(options.get());
   NSError* error = nil;
   made = Ref<id<MTLLibrary>>([device().metal.get()
       newLibraryWithSource:text(source_of(family) + (written != nullptr ? written->text : ""))
                    options:options.get()
                      error:&error]);
-  if (!made)
-    throw KernelFailure(device().op,
-                        std::string("the Metal source of ") + family + " does not compile: " + reason(error));
+  if (!made) {
+    const std::string what = std::string("the Metal source of ") + family + " does not compile: ";
+    throw KernelFailure(device().op, what + reason(error));
+  }
   return made.get();
 }
 
