@@ -32,6 +32,7 @@ PyMethodDef methods[] = {
     method<&batch_norm>("batch_norm"),
     method<&batch_norm_grad>("batch_norm_grad"),
     method<&conv2d>("conv2d"),
+    method<&conv2d_bias>("conv2d_bias"),
     method<&conv2d_grad_input>("conv2d_grad_input"),
     method<&conv2d_grad_weight>("conv2d_grad_weight"),
     method<&attention>("attention"),

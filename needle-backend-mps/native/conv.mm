@@ -19,6 +19,13 @@ struct Window {
     return text;
   }
 
+  Tensor convolved(Tensor x, Tensor w) const {
+    return {x.graph, [x.graph convolution2DWithSourceTensor:x.node
+                                              weightsTensor:w.node
+                                                 descriptor:descriptor()
+                                                       name:nil]};
+  }
+
   MPSGraphConvolution2DOpDescriptor* descriptor() const {
     return [MPSGraphConvolution2DOpDescriptor descriptorWithStrideInX:NSUInteger(stride.x)
                                                             strideInY:NSUInteger(stride.y)
@@ -42,13 +49,17 @@ bool conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pai
   if (!takes({&dst, &x, &w})) return false;
   const Window window{stride, padding, dilation, groups};
   run(window.key("conv2d"), {{x, shape_of(x)}, {w, shape_of(w)}}, {{dst, shape_of(dst)}},
-      [&](auto& in) -> std::vector<Tensor> {
-        MPSGraph* graph = in[0].graph;
-        return {{graph, [graph convolution2DWithSourceTensor:in[0].node
-                                               weightsTensor:in[1].node
-                                                  descriptor:window.descriptor()
-                                                        name:nil]}};
-      });
+      [&](auto& in) -> std::vector<Tensor> { return {window.convolved(in[0], in[1])}; });
+  return true;
+}
+
+bool conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups) {
+  if (!takes({&dst, &x, &w, &bias})) return false;
+  const Window window{stride, padding, dilation, groups};
+  run(window.key("conv2d_bias"), {{x, shape_of(x)}, {w, shape_of(w)}, {bias, {1, 1, 1, bias.size}}},
+      {{dst, shape_of(dst)}},
+      [&](auto& in) -> std::vector<Tensor> { return {window.convolved(in[0], in[1]) + in[2]}; });
   return true;
 }
 

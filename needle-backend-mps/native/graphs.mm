@@ -104,7 +104,7 @@ MPSGraphTensorData* data_in_place(const Operand& operand) {
 // The operands of one call. Those that graphs cannot take in place are copied to memory of their own, results back.
 class Operands {
  public:
-  explicit Operands(const std::vector<Operand>& operands, bool are_inputs) : operands_(operands) {
+  Operands(const std::vector<Operand>& operands, bool are_inputs) : operands_(operands) {
     for (Operand& operand : operands_) {
       MPSGraphTensorData* data = data_in_place(operand);
       if (data == nil) {

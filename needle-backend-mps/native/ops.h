@@ -36,6 +36,8 @@ bool batch_norm_grad(const View& dx, const View& dw, const View& db, const View&
 
 bool conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups);
+bool conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups);
 bool conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups);
 bool conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,

@@ -290,6 +290,13 @@ def test_the_number_of_programs_is_limited(caplog: pytest.LogCaptureFixture) -> 
     assert "more than 3 programs" in caplog.text
 
 
+def test_what_was_used_last_is_kept() -> None:
+    f = ndl.compile(lambda x, k: x * k, limit=2)
+    for k in (1, 2, 1, 3, 1):
+        same(f(tensor(2), k), tensor(2) * k)
+    assert f.captures == 3
+
+
 def test_it_tells_when_and_why(caplog: pytest.LogCaptureFixture) -> None:
     f = ndl.compile(lambda x: x * 2 + 1)
     assert "not yet captured" in f.explain()

@@ -138,6 +138,19 @@ def test_what_is_not_read_does_not_matter() -> None:
     assert compiled.captures == 1
 
 
+def test_long_chains_of_objects_and_much_data_do_no_harm() -> None:
+    first = Config(2.0)
+    last: Any = first
+    for _ in range(3000):
+        last.k = Config(last.k)
+        last = last.k
+    rows = [[float(i)] * 50 for i in range(900)]
+    compiled = ndl.compile(lambda x: x * 2 if first.k else x * rows[0][0])
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(ndl.ones(2)).numpy(), 2)
+    assert compiled.captures == 1
+
+
 def test_an_argument_that_is_an_object_is_seen_to_change() -> None:
     config, x = Config(2.0), tensor(3)
     compiled = ndl.compile(lambda x, c: x * c.k)

@@ -29,7 +29,7 @@ def _first(mps: Callable[..., bool], other: Callable[..., None]) -> Any:
 class MpsBackend(MslBackend):
     """The system's default GPU, as for `msl`: arrays of both lie in the same memory, and work of both in one queue."""
 
-    strided = MslBackend.strided - {"conv2d"}  # MPSGraph is given packed images
+    strided = MslBackend.strided - {"conv2d", "conv2d_bias"}  # MPSGraph is given packed images
 
     matmul = _first(_ext.matmul, msl.matmul)
     reduce = _first(_ext.reduce, msl.reduce)
@@ -45,6 +45,7 @@ class MpsBackend(MslBackend):
     batch_norm = _first(_ext.batch_norm, msl.batch_norm)
     batch_norm_grad = _first(_ext.batch_norm_grad, msl.batch_norm_grad)
     conv2d = _first(_ext.conv2d, msl.conv2d)
+    conv2d_bias = _first(_ext.conv2d_bias, msl.conv2d_bias)
     conv2d_grad_input = _first(_ext.conv2d_grad_input, msl.conv2d_grad_input)
     conv2d_grad_weight = _first(_ext.conv2d_grad_weight, msl.conv2d_grad_weight)
     attention = _first(_ext.attention, msl.attention)

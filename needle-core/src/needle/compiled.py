@@ -74,6 +74,8 @@ class Compiled:
             programs = self.programs.get(signature, [])
             for program in programs:
                 if program.fits():
+                    if len(self.programs) > 1:  # the last used is the last to go
+                        self.programs[signature] = self.programs.pop(signature)
                     return program.run(inputs), program.written
         return self._capture(signature, programs, unflatten(shape, leaves), inputs)
 

@@ -21,6 +21,8 @@ _GONE = object()
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _CONTAINERS = (list, dict, set)
 _LARGEST = 1000  # elements of a container that are remembered; more are data, not settings
+_MOST = 5000  # objects and containers that are looked at
+_DEEPEST = 60  # of them behind one another
 _FOREIGN = frozenset({*sys.stdlib_module_names, "numpy", "torch", "pytest", "pluggy"})
 
 
@@ -57,6 +59,7 @@ class Surroundings:
         self.cells: list[tuple[Any, str, Any]] = []
         self.containers: list[tuple[Any, str, Any]] = []
         self._visited: set[tuple[int, Any]] = set()
+        self._depth = 0
         self._kept: list[Any] = []  # what was visited, so that its identity is no other's
         self._generators = _generators()
         self._follow(function, None)
@@ -138,8 +141,13 @@ class Surroundings:
 
     def _value(self, value: Any, attributes: frozenset[str], name: str) -> None:
         """What can be read through a value that code has at hand."""
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _PLAIN) or self._depth > _DEEPEST or len(self._visited) > _MOST:
             return
+        self._depth += 1
+        self._look(value, attributes, name)
+        self._depth -= 1
+
+    def _look(self, value: Any, attributes: frozenset[str], name: str) -> None:
         if isinstance(value, tuple) or type(value) in _CONTAINERS:
             if not self._visit(value, attributes) or len(value) > _LARGEST:
                 return
