@@ -64,6 +64,26 @@ def in_a_global_of_a_helper() -> tuple[Callable[..., Any], Callable[[], None]]:
     return lambda x: helper(x) + 1, change
 
 
+def in_a_class() -> tuple[Callable[..., Any], Callable[[], None]]:
+    class Settings:
+        k = 1.0
+
+    return lambda x: x * Settings.k, lambda: setattr(Settings, "k", Settings.k + 1)
+
+
+def in_the_class_of_an_object() -> tuple[Callable[..., Any], Callable[[], None]]:
+    class Settings:
+        k = 1.0
+
+    settings = Settings()
+    return lambda x: x * settings.k, lambda: setattr(Settings, "k", Settings.k + 1)
+
+
+def in_a_numpy_array() -> tuple[Callable[..., Any], Callable[[], None]]:
+    offsets = np.ones(3, np.float32)
+    return lambda x: x + ndl.tensor(offsets), lambda: offsets.__iadd__(1)
+
+
 def in_a_closure() -> tuple[Callable[..., Any], Callable[[], None]]:
     k = 1.0
 
@@ -444,3 +464,8 @@ def test_tensors_that_an_attribute_is_given_anew() -> None:
     other.state = (ndl.ones(1, 3), [ndl.ones(3)])
     assert compiled(tensor(3)).shape == (1, 3)
     assert compiled.captures == 2
+
+
+def test_a_result_that_ends_is_refused() -> None:
+    with pytest.raises(GraphError, match="a result is an iterator"):
+        ndl.compile(lambda x: (part for part in [x + 1]))(tensor(3))

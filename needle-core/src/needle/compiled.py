@@ -73,7 +73,7 @@ class Compiled:
         with self.lock:  # the temporaries of a program have one place
             programs = self.programs.get(signature, [])
             for program in programs:
-                if program.fits():
+                if program.fits(inputs):
                     if len(self.programs) > 1:  # the last used is the last to go
                         self.programs[signature] = self.programs.pop(signature)
                     return program.run(inputs), program.written
