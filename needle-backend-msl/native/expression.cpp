@@ -92,7 +92,8 @@ class Writer {
     static const char* const functors[] = {"Sum", "Prod", "Max", "Min"};  // in the order of Reduce
     const std::string functor = functors[static_cast<int>(kind)], type = element_of(dtype),
                       compute = "compute<" + type + ">";
-    std::string text = "\nkernel void " + name + "(" + result(dtype, 0) + operands();
+    std::string text = "\nkernel void " + name + "(" + result(dtype, 0);  // places are counted in this order
+    text += operands();
     text += "constant Rows& rows" + place();
     text += "uint row [[threadgroup_position_in_grid]], uint index [[thread_index_in_threadgroup]], ";
     text += "uint size [[threads_per_threadgroup]]) {\n  threadgroup " + compute + " shared[32];\n";
