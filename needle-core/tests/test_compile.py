@@ -273,7 +273,9 @@ def test_a_refused_function_leaves_nothing_behind() -> None:
         (lambda: ndl.compile(lambda x: x, depth=3), ArgumentError, "no option 'depth'; needle takes none"),
         (lambda: ndl.compile(3), ArgumentError, "takes a function, not int"),
         (lambda: ndl.compile(lambda x: x, device="nowhere"), DeviceError, "no device 'nowhere'"),
-        (lambda: ndl.compile(lambda x: x + 1, disable="magic")(tensor(2)), NeedleError, "no pass 'magic'"),
+        (lambda: ndl.compile(lambda x: x + 1, disable="magic"), NeedleError, "no pass 'magic'"),
+        (lambda: ndl.compile(lambda x: x, disable=3), ArgumentError, "disable takes names of passes, not 3"),
+        (lambda: ndl.compile(lambda x: x, limit="2"), ArgumentError, "limit is '2'; at least one"),
     ],
 )
 def test_errors(call: Callable[[], Any], error: type, told: str) -> None:

@@ -21,7 +21,7 @@ from needle.graph import is_grad_enabled
 from needle.lending import Lent
 from needle.ndarray import NDArray
 from needle.precision import autocast_dtype
-from needle.program.replay import Making, Program, capture
+from needle.program.replay import Making, Program, capture, known_passes
 from needle.registry import device as as_device
 from needle.trees import flatten, unflatten
 
@@ -245,9 +245,9 @@ def compile(
         raise ArgumentError(
             "compile: takes a function that returns, not a generator or coroutine: it ends after a replay"
         )
-    if limit < 1:
-        raise ArgumentError(f"compile: limit is {limit}; at least one program is kept")
-    by = Making(frozenset([disable] if isinstance(disable, str) else disable))
+    if not isinstance(limit, int) or limit < 1:
+        raise ArgumentError(f"compile: limit is {limit!r}; at least one program is kept")
+    by = Making(known_passes([disable] if isinstance(disable, str) else disable))
     if compiler is not None:
         module = find_compiler(compiler)
         by = Making(by.disable, module.PASSES, functools.partial(module.execution, **options))

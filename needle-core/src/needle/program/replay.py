@@ -1,11 +1,11 @@
 """Program: a captured function, ready to run again; and how it is captured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import ref
 
-from needle.errors import GraphError
+from needle.errors import ArgumentError, GraphError
 from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Guard, Holder, Recorder, Seen, recording
@@ -190,13 +190,21 @@ class Making:
     execution: Callable[[Graph], Any] = Execution
 
 
+def known_passes(names: Any) -> frozenset[str]:
+    """These names of passes; raises where one is none."""
+    if not isinstance(names, Iterable):
+        raise ArgumentError(f"compile: disable takes names of passes, not {names!r}")
+    names = frozenset(names)
+    unknown = sorted(map(str, names - PASSES.keys()))
+    if unknown:
+        raise GraphError(f"compile: no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
+    return names
+
+
 def improve(
     graph: Graph, disable: frozenset[str] = frozenset(), passes: tuple[str, ...] = tuple(PASSES)
 ) -> tuple[Graph, list[tuple[str, int, int]]]:
     """Passes, one after another, and what each left."""
-    unknown = disable - PASSES.keys()
-    if unknown:
-        raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
     stages, most_alive = [], max(alive(graph), default=0)
     for name, run in PASSES.items():
         if name in passes and name not in disable:

@@ -3,8 +3,8 @@
 A replay does not run Python, so a number in a closure, a global or an attribute would be what it was during capture for
 ever. What the code of a function names is looked up once: closure cells, globals and attributes, also those of the
 functions and objects that it calls. Numbers and text are remembered by value, lists, sets, dicts and small NumPy arrays
-by what is in them, all else by identity. Before each replay all must be as it was. What the layers and optimizers of needle read is known
-otherwise (`tracing`); of needle's own code only what modules keep in attributes is looked at.
+by what is in them, all else by identity. Before each replay all must be as it was. What the layers and optimizers of
+needle read is known otherwise (`tracing`); of needle's own code only what modules keep in attributes is looked at.
 """
 
 import dis
