@@ -374,3 +374,13 @@ def test_attributes_of_the_function() -> None:
     assert (compiled.__doc__, compiled.__name__, compiled.note) == ("Doubles.", "f", "kept")
     with pytest.raises(AttributeError):
         _ = compiled.nothing
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("device", ["numpy", *({d.backend for d in ndl.devices()} & {"cpu"})])
+def test_fused_steps_round_to_halves(dtype: str, device: str) -> None:
+    x = ndl.randn(7, 7, device=device).astype(dtype)
+    compiled = ndl.compile(lambda x: ((x.astype("float32") * 1.1).astype(dtype) * 3 + x).astype("float32") - 0.3)
+    expected = compiled.function(x).numpy()
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(x).numpy(), expected)

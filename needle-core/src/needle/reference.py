@@ -17,6 +17,7 @@ from needle.dtype import (
     bfloat16,
     bfloat16_from_float32,
     bool_,
+    float16,
     float32_from_bfloat16,
     numpy_dtype,
 )
@@ -326,8 +327,8 @@ class NumpyBackend(LayerReference, Backend):
         write(dst, draw(seed, offset, dst.layout.size))
 
 
-def _rounded(scalar: float | int | bool, dtype: DType) -> Array:
-    """The scalar as an element of a dtype."""
+def _rounded(scalar: float | int | bool | Array, dtype: DType) -> Array:
+    """The scalar, or each of an array's elements, as an element of a dtype."""
     if dtype is bfloat16:
         return float32_from_bfloat16(bfloat16_from_float32(np.asarray(scalar, np.float32)))
     return np.asarray(scalar).astype(numpy_dtype(dtype))
@@ -339,7 +340,14 @@ def _of(values: Array, scalar: float) -> Any:
 
 
 def _step(step: Step, inputs: list[Array], scalars: Sequence[float]) -> Array:
-    """The result of one step of an expression; halves stay in float32."""
+    """The result of one step of an expression, rounded as if it were stored; halves stay in float32."""
+    values = _computed(step, inputs, scalars)
+    if step.result not in (float16, bfloat16):
+        return values
+    return _rounded(values, step.result).astype(np.float32)
+
+
+def _computed(step: Step, inputs: list[Array], scalars: Sequence[float]) -> Array:
     if isinstance(step.kind, Unary):
         return UNARY[step.kind](inputs[0])
     if step.op == "binary_scalar":
@@ -348,6 +356,8 @@ def _step(step: Step, inputs: list[Array], scalars: Sequence[float]) -> Array:
         return BINARY[step.kind](*inputs)
     if step.op == "where":
         return np.where(*inputs)
+    if step.result in (float16, bfloat16):
+        return inputs[0]
     return inputs[0] != 0 if step.result is bool_ else inputs[0].astype(numpy_dtype(step.result))
 
 
