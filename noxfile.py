@@ -183,7 +183,11 @@ def capsule(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def opencl(session: nox.Session) -> None:
-    """A stranger's device: tests, the whole suite, and training on OpenCL (PoCL, on the CPU, where it is packaged)."""
+    """A stranger's device: tests, the suite, and training on OpenCL (PoCL, on the CPU, where it is packaged).
+
+    PoCL compiles each kernel for each type, which takes most of the time: by default in the types of every device,
+    in all with `-- whole`. Other arguments go to the suite.
+    """
     session.install(
         "./needle-core", "./needle-nn[train]", "./conformance-tests", "./contrib/needle-backend-opencl[pocl]"
     )
@@ -191,8 +195,12 @@ def opencl(session: nox.Session) -> None:
     if "opencl" not in str(ready):
         session.skip("no OpenCL device: install one, such as Debian's pocl-opencl-icd")
     session.run("pytest", "contrib/needle-backend-opencl/tests", env=ONE_THREAD)
-    conform(session, "--device=opencl", *session.posargs)
+    chosen = [] if session.posargs == ["whole"] else session.posargs or ["-k", THREE_TYPES]
+    conform(session, "--device=opencl", *chosen)
     session.run("needle", "train", "digits", "--device", "opencl", "--out", str(Path(session.create_tmp()) / "digits"))
+
+
+THREE_TYPES = "not ([uint8 or [int8 or [int64 or [float16 or [bfloat16 or [float64)"  # float32, int32 and bool
 
 
 @nox.session(default=False)
@@ -224,7 +232,7 @@ def metal(session: nox.Session) -> None:
     with_checks = {"METALSIM_SEED": "7", "METALSIM_POISON": "1", "NEEDLE_MSL_EXACT": "1"}
     checked = "kernels" if everything else "compact or permuted or tails or sizes"
     conform(session, "--device=msl", "--stage=kernels", "-k", checked, **with_checks)
-    unchecked = "not kernels" if everything else "not kernels and (float32 or int32 or bfloat16)"
+    unchecked = "not kernels" if everything else "not kernels and (float32 or int32 or bfloat16 or training or errors)"
     conform(session, "--device=msl", "-k", unchecked, METALSIM_NOCHECK="1")
     session.run("pytest", "needle-backend-mps/tests", env=ONE_THREAD)
     checked = "kernels" if everything else f"({BY_MPS}) and not bfloat16"

@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 import time
+from typing import Any
 
 from needle.backend import Backend, ConformanceProfile, View
 from needle.dtype import DTYPES, DType
@@ -113,6 +114,32 @@ class Sine(Base):
         super().unary(Unary.SIN if kind is Unary.EXP else kind, dst, x)
 
 
+class Misspelt(Required):
+    """Two functions that Needle never calls, for nothing else is the matter; and one that is like a written one."""
+
+    def matmull(self, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
+        NumpyBackend.matmul(self, dst, a, b, transpose_a, transpose_b)
+
+    def log_softmax_(self, dst: View, x: View, rows: int, n: int) -> None: ...
+
+    def unary_(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Raising(Base):
+    """It hands NumPy what that refuses."""
+
+    def unary(self, kind: Unary, dst: View, x: View) -> None:
+        if kind is Unary.EXP:
+            write(dst, _refused(x))
+        super().unary(kind, dst, x)
+
+
+def _refused(x: View) -> Any:
+    return read(x).reshape(-1, 7, 11)  # the line that a report must show
+
+
 class WrongSlopes(NumpyBackend):
     """cos is wrong, and so are both derivatives of sine, which itself is right."""
 
@@ -175,6 +202,6 @@ class Declining(Base):
 RIGHT: dict[str, type[Backend]] = {
     "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).strip("_"): cls
     for cls in (Memory, Required, Narrow, Crashing, Exiting, Hanging, HangingOnSums, Unopenable,
-                Printing, Sine, WrongSlopes, WrongStridedSlopes, SineExpected, SineExpectedToo, RightButExpected,
-                NameLess, Wider, Declining)
+                Printing, Sine, Misspelt, Raising, WrongSlopes, WrongStridedSlopes, SineExpected, SineExpectedToo,
+                RightButExpected, NameLess, Wider, Declining)
 }  # fmt: skip

@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import seed as seeded
 
 import needle as ndl
+from needle.errors import DeviceError
 from needle_conformance.fuzz.parent import fuzz
 from needle_conformance.fuzz.program import Program
 from needle_conformance.fuzz.strategies import programs
@@ -67,6 +69,22 @@ def test_a_hang() -> None:
     found = fuzz("hanging_on_sums", minutes=1, limit=3)
     assert found.failure == "no answer for 3 s"
     assert "sum" in found.script
+
+
+def test_an_exception_tells_its_line() -> None:
+    found = fuzz("raising", minutes=2)
+    assert re.search(r"\nat right.py:\d+, in _refused: return read", found.failure)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(DeviceError, match="no device 'numpy:1'; numpy has only 0"):
+        fuzz("numpy:1", minutes=0.02)
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fuzz("numpy", minutes=0.03).count
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_that_does_not_open() -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -51,6 +52,29 @@ def test_headline(card: Card) -> None:
         "NOT PASSED: 5 of 13 rows; native: the required ten 27 %, all primitives 27 %, functions none run"
     )
     assert tables.left_out(card) == "a part of the suite: few dtypes and layouts (--quick)"
+
+
+def test_headline_of_a_part() -> None:
+    """Shares only of what was asked for, and the dtypes that were not."""
+    row = Outcome("metadata/info", "metadata", "", "", "", Status.PASS)
+    assert tables.headline(Card("foo", "", [row], {"stages": ["metadata"]})) == "passed"
+    row = Outcome("kernels/kernel/exp[float32-compact]", "kernels", "exp", "float32", "compact", Status.NATIVE)
+    card = Card("foo", "", [row], {"quick": True}, dtypes=["bool", "float16", "float32"])
+    assert tables.left_out(card).endswith("few dtypes and layouts (--quick); 2 dtypes not tried (bool, float16)")
+    assert "not tried" not in tables.left_out(Card("foo", "", [row], {"quick": True}, dtypes=["float32"]))
+    assert tables.left_out(Card("foo", "", [row], dtypes=["bool"])) == ""
+
+
+def test_hints(card: Card) -> None:
+    """They are in every report, and survive in JSON."""
+    with_hint = replace(card, hints=["Foo.matmull is <no> function"])
+    out = Console(record=True, width=140, file=io.StringIO())
+    terminal.print_card(out, with_hint, "support", failures=0)
+    assert "hint: Foo.matmull is <no> function" in out.export_text()
+    assert "hint: Foo.matmull is <no> function" in markdown.page(with_hint)
+    assert "hint: Foo.matmull is &lt;no&gt; function" in html.page(with_hint)
+    assert '"Foo.matmull is <no> function"' in with_hint.as_json()
+    assert "hint" not in markdown.page(card)
 
 
 def test_cells(card: Card) -> None:
@@ -127,6 +151,15 @@ def test_badge(status: Status, said: str) -> None:
     assert badge.text(card) == said
     assert said in ElementTree.fromstring(badge.svg(card)).attrib["aria-label"]
     assert badge.text(Card("foo", "", [])) == "failing"
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({}, "required"), ({"keep_going": True}, "required"), ({"quick": True}, "quick: required"),
+    ({"stages": ["ops"]}, "part: required"), ({"only": ["exp"], "quick": True}, "part: required"),
+])  # fmt: skip
+def test_a_badge_of_a_part_says_so(options: dict[str, object], said: str) -> None:
+    card = Card("foo", "", [Outcome("x", "kernels", "exp", "float32", "compact", Status.NATIVE)], options)
+    assert badge.text(card) == f"{said} 100 %, all 100 % native"
 
 
 def test_compare(here: Here) -> None:

@@ -1,15 +1,21 @@
 """What the score says: each status, reasons, blocking, and that what did not run never passes."""
 
 import json
+import re
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import right
 from conftest import Here
 
 import needle as ndl
+from needle.errors import DeviceError
 from needle_conformance.score.attempt import attempt
 from needle_conformance.score.card import Card, native_share, percent
-from needle_conformance.score.pool import Task
+from needle_conformance.score.pool import Pool, Task
 from needle_conformance.score.rows import rows
 from needle_conformance.score.runner import score
 from needle_conformance.score.status import Outcome, Status
@@ -120,11 +126,28 @@ def test_a_crash_is_a_row() -> None:
     crashed = [row for row in card.rows if row.status is Status.CRASH]
     assert {row.op for row in crashed} == {"reciprocal"}
     assert all("SIGSEGV" in row.reason and "in unary" in row.message for row in crashed)
+    assert not any("Extension modules" in row.message for row in crashed)
     assert all("# the row alone: the process died of SIGSEGV\n# kernel reciprocal" in row.script for row in crashed)
     blocked = [row for row in card.rows if row.status is Status.BLOCKED]
     assert {row.reason for row in blocked} <= {"3 rows of reciprocal killed their process"}
     assert len(crashed) <= 4
     assert statuses(card, "exp") == {Status.NATIVE}
+
+
+def test_what_is_interrupted_ends_at_once() -> None:
+    """Ctrl-C closes the pool while a worker is in the middle of a row."""
+    pool = Pool(Task("hanging", ("kernels/kernel/trunc[float32-compact]",)), 1, lambda outcome: None)
+    [row] = pool.rows()
+    [worker] = pool.workers
+    worker.give([row.id])
+    said: list[dict[str, Any]] = []
+    while {"start": row.id} not in said:
+        said += worker.messages() or ()
+        time.sleep(0.01)
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 2
+    assert worker.process.returncode == -signal.SIGKILL
 
 
 def test_an_exit_is_a_row() -> None:
@@ -141,14 +164,49 @@ def test_a_hang_is_a_row() -> None:
     assert (row.status, row.reason) == (Status.TIMEOUT, "no answer for 2 s; its process was ended")
 
 
-@pytest.mark.parametrize(("device", "text"), [
-    ("unopenable", "RuntimeError: no such library"), ("cuda9", "no device 'cuda9'"),
-])  # fmt: skip
-def test_a_device_that_does_not_open(device: str, text: str) -> None:
-    [row] = score(Task(device), 1).rows
+@pytest.mark.parametrize(("jobs", "how"), [(1, "the process ended with status 1: needle.errors.BackendError"), (0, "")])
+def test_a_device_that_does_not_open(jobs: int, how: str) -> None:
+    [row] = score(Task("unopenable"), jobs).rows
     assert row.status is Status.CRASH
-    assert row.reason.startswith(f"{device} does not open: the process ended with status 1: ")
-    assert text in row.reason
+    assert row.reason.startswith(f"unopenable does not open: {how}")
+    assert "RuntimeError: no such library" in row.reason
+    assert "right.py" in row.message
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize(("device", "text"), [
+    ("cuda9", "no device 'cuda9'; ready: "), ("numpy:1", "no device 'numpy:1'; numpy has only 0"),
+])  # fmt: skip
+def test_a_device_that_is_not_there(device: str, text: str, jobs: int) -> None:
+    with pytest.raises(DeviceError, match=text):
+        score(Task(device), jobs)
+
+
+def test_slips_of_the_pen(here: Here) -> None:
+    """Methods that are like a missing one of the protocol; none of a device that has no such."""
+    found = here("misspelt", "exp", stages=("kernels",)).hints
+    assert found == [
+        f"Misspelt.{name} is no function of the protocol and is never called; did you mean {likely}?"
+        for name, likely in (("log_softmax_", "log_softmax"), ("matmull", "matmul"))
+    ]
+    for device in ("numpy", "required", "memory"):
+        assert here(device, "exp", stages=("kernels",)).hints == []
+
+
+def test_an_exception_tells_its_line(here: Here) -> None:
+    """The last one of the backend's own, not of the library that it called."""
+    card = here("raising", "kernels/kernel/exp[float32-compact]")
+    [row] = card.failures()
+    text = Path(right.__file__).read_text()
+    line = 1 + text[: text.index("return read(x).resh")].count("\n")
+    assert row.reason == (
+        f"ValueError: cannot reshape array of size 60 into shape (7,11), at right.py:{line}, in _refused"
+    )
+    assert row.message.endswith(
+        f"\nat right.py:{line}, in _refused: return read(x).reshape(-1, 7, 11)  # the line that a report must show"
+    )
+    [row] = here("sine", "kernels/kernel/exp[float32-compact]").failures()
+    assert "right.py" not in row.message, "a wrong number has no line"
 
 
 def test_printing_does_no_harm() -> None:
@@ -164,6 +222,29 @@ def test_json(tmp_path: Path, here: Here) -> None:
     summary = json.loads(card.as_json())["summary"]
     assert summary["passed"] is False
     assert 0 < summary["primitives"] < 1
-    (tmp_path / "card.json").write_text('{"format": 1}')
-    with pytest.raises(ValueError, match=r"card.json: no score of needle-conform \(KeyError: 'rows'\)"):
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    (b"", "JSONDecodeError"), (b"\xff\xfe", "UnicodeDecodeError"), (b"[1, 2]", "TypeError"),
+    (b"[" * 10**5, "RecursionError"),
+    (b'{"format": 1}', "KeyError: 'rows'"), (b'{"name": "needle"}', "KeyError: 'format'"),
+    (b'{"format": 1, "rows": 3}', "TypeError"), (b'{"format": 1, "rows": "abc"}', "TypeError"),
+    (b'{"format": 1, "rows": [{"id": "a", "stage": "ops", "status": "GOOD"}]}',
+     "ValueError: 'GOOD' is not a valid Status"),
+    (b'{"format": 1, "rows": [{"id": 3, "stage": "ops", "status": "PASS"}]}', "TypeError: id is 3"),
+    (b'{"format": 1, "rows": [{"id": "a", "stage": "ops", "status": "PASS", "seconds": "1"}]}',
+     "TypeError: seconds is '1'"),
+    (b'{"format": 1, "rows": [], "device": "a", "description": "", "options": [], "seconds": 1, "versions": {}}',
+     "TypeError: options is []"),
+])  # fmt: skip
+def test_what_is_no_card(content: bytes, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "card.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(f"card.json: no score of needle-conform ({why}")):
+        Card.read(file)
+
+
+def test_a_card_of_another_format(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text('{"format": 7, "rows": []}')
+    with pytest.raises(ValueError, match=r"card\.json: a score of format 7, this is needle-conformance for 1"):
         Card.read(tmp_path / "card.json")

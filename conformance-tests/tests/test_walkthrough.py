@@ -14,6 +14,7 @@ from needle_conformance import template
 
 _PAGE = Path(__file__).parents[2] / "docs" / "write-a-device.md"
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SHARE = re.compile(r"(\d+) %")
 _REQUIRED = re.compile(r"required ten (\d+) %")
 
 
@@ -52,6 +53,14 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     return Toy(folder / "src" / "needle_backend_toy" / "backend.py", site)
 
 
+def _alike(found: str, wanted: str) -> bool:
+    """The same words, and the same share of the required ten; the other shares move a little with each primitive that
+    Needle gains, which is no reason to write the page anew."""
+    (required, *others), (required_there, *others_there) = (map(int, _SHARE.findall(line)) for line in (found, wanted))
+    near = all(abs(a - b) <= 2 for a, b in zip(others, others_there, strict=True))
+    return _SHARE.sub("%", found) == _SHARE.sub("%", wanted) and required == required_there and near
+
+
 def test_the_page(toy: Toy) -> None:
     """All its blocks, in their order."""
     shares: list[int] = []
@@ -64,7 +73,7 @@ def test_the_page(toy: Toy) -> None:
             continue  # what the fixture has done
         done = toy.run(command)
         last = [line for line in done.stdout.splitlines() if line.startswith("toy: ")][-1]
-        assert last.rpartition(" (")[0] == wanted[0], done.stdout[-3000:] + done.stderr
+        assert _alike(last.rpartition(" (")[0], wanted[0]), f"{last}\nbut the page says\n{wanted[0]}\n{done.stderr}"
         assert done.returncode == 0
         shares += map(int, _REQUIRED.findall(last)[:1])
     assert (shares[0], shares[-1]) == (0, 100)

@@ -293,43 +293,50 @@ namespace {
 
 constexpr int64_t kReducedAtOnce = 8192;  // elements that are computed into the nearest cache before they are reduced
 
-// Rows of the one value of an expression, cut as `reduce` cuts them.
-struct RowsOfExpression {
-  const Code& code;
-  const Outline& outline;
-  const std::vector<View>& srcs;
-  const std::vector<Scalar>& scalars;
-  ReduceLoops loops;
-  View made;  // what it would be in memory
-  int64_t item;
+// One thread's way through rows of the one value of an expression, cut as `reduce` cuts them.
+class RowsOfExpression {
+ public:
+  // `made` is what the value would be in memory; the way begins at one of its elements.
+  RowsOfExpression(const Code& code, const Outline& outline, const View& made, const std::vector<View>& srcs,
+                   const std::vector<Scalar>& scalars, ReduceLoops loops, int64_t begin)
+      : loops_(loops),
+        item_(item_size(made.dtype)),
+        at_(begin),
+        part_{made},
+        evaluation_(code, outline, part_, srcs, scalars, made.size, begin, false) {}
 
-  void compute(int64_t begin, int64_t count, unsigned char* to) const {
-    View part = made;
-    part.data = to - begin * item;
-    const std::vector<View> parts{part};
-    Evaluation(code, outline, parts, srcs, scalars, made.size, begin, false).run(count);
+  // The next `count` rows of n elements.
+  void rows(int64_t count, int64_t n, unsigned char* out) {
+    const Workspace space(static_cast<size_t>(count * n * item_));
+    compute(count * n, space.as<unsigned char>());
+    loops_.rows(space.as<void>(), n, count, out);
   }
 
-  // Some whole rows of n elements.
-  void rows(int64_t begin, int64_t count, int64_t n, unsigned char* out) const {
-    const Workspace space(static_cast<size_t>(count * n * item));
-    compute(begin, count * n, space.as<unsigned char>());
-    loops.rows(space.as<void>(), n, count, out);
-  }
-
-  // One row, or a part of it, in halves as its own loop has them: the first operand of the last step is at out.
-  void row(int64_t begin, int64_t n, unsigned char* out) const {
+  // The next row, or part of one, in halves as its own loop has them.
+  void row(int64_t n, unsigned char* out) {
     if (n <= kReducedAtOnce) {
-      const Workspace space(static_cast<size_t>(n * item));
-      compute(begin, n, space.as<unsigned char>());
-      return loops.row(space.as<void>(), n, out);
+      const Workspace space(static_cast<size_t>(n * item_));
+      compute(n, space.as<unsigned char>());
+      return loops_.row(space.as<void>(), n, out);
     }
     unsigned char halves[2 * sizeof(double)];
     const int64_t half = first_half(n);
-    row(begin, half, halves);
-    row(begin + half, n - half, halves + item);
-    loops.row(halves, 2, out);
+    row(half, halves);
+    row(n - half, halves + item_);
+    loops_.row(halves, 2, out);
   }
+
+ private:
+  void compute(int64_t count, unsigned char* to) {
+    part_[0].data = to - at_ * item_;
+    evaluation_.run(count);
+    at_ += count;
+  }
+
+  ReduceLoops loops_;
+  int64_t item_, at_;
+  std::vector<View> part_;
+  Evaluation evaluation_;
 };
 
 }  // namespace
@@ -345,15 +352,15 @@ void elementwise_reduce(const View& dst, const std::vector<View>& srcs, const Ex
   const Outline outline(code, {made}, srcs);
   const ReduceLoops loops = kernels().reduce[static_cast<int>(kind)][compute_type(dst.dtype)];
   const int64_t item = item_size(dst.dtype);
-  const RowsOfExpression all{code, outline, srcs, scalars, loops, made, item};
+  const auto from = [&](int64_t begin) { return RowsOfExpression(code, outline, made, srcs, scalars, loops, begin); };
   unsigned char* out = dst.as<unsigned char>();
   if (n <= 2 * kRowChunk) {
     const int64_t fitting = kReducedAtOnce / n, groups = std::max<int64_t>(1, fitting / kRowsTogether);
     const int64_t step = n > 4 * kRowsTogether ? std::max<int64_t>(1, fitting) : groups * kRowsTogether;
     parallel_for(rows, 1 + kReduceGrain / n, [&](int64_t begin, int64_t end) {
+      RowsOfExpression part = from(begin * n);
       for (int64_t r = begin; r < end; r += step) {
-        const int64_t count = std::min(step, end - r);
-        n > kReducedAtOnce ? all.row(r * n, n, out + r * item) : all.rows(r * n, count, n, out + r * item);
+        n > kReducedAtOnce ? part.row(n, out + r * item) : part.rows(std::min(step, end - r), n, out + r * item);
       }
     });
     return;
@@ -362,7 +369,7 @@ void elementwise_reduce(const View& dst, const std::vector<View>& srcs, const Ex
   const Workspace partials(static_cast<size_t>(rows * chunks * item));
   parallel_tasks(rows * chunks, [&](int64_t task) {
     const int64_t begin = task % chunks * kRowChunk;
-    all.row(task / chunks * n + begin, std::min(kRowChunk, n - begin), partials.as<unsigned char>() + task * item);
+    from(task / chunks * n + begin).row(std::min(kRowChunk, n - begin), partials.as<unsigned char>() + task * item);
   });
   for (int64_t r = 0; r < rows; ++r) {
     loops.row(partials.as<unsigned char>() + r * chunks * item, chunks, out + r * item);

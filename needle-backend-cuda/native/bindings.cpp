@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -200,6 +201,7 @@ void upload(py::handle dst, int64_t offset, const py::buffer& host) {
   const size_t nbytes = static_cast<size_t>(info.size * info.itemsize);
   const Part to = checked_part(dst, offset, static_cast<int64_t>(nbytes), "upload");
   const py::gil_scoped_release unlocked;
+  const std::shared_lock<std::shared_mutex> not_taking_down(taking_down());
   to.device.staging.upload(to.data, info.ptr, nbytes, to.device.stream);
 }
 
@@ -208,6 +210,7 @@ void download(py::handle src, int64_t offset, const py::buffer& host) {
   const size_t nbytes = static_cast<size_t>(info.size * info.itemsize);
   const Part from = checked_part(src, offset, static_cast<int64_t>(nbytes), "download");
   const py::gil_scoped_release unlocked;
+  const std::shared_lock<std::shared_mutex> not_taking_down(taking_down());
   from.device.staging.download(info.ptr, from.data, nbytes, from.device.stream);
 }
 
@@ -227,6 +230,7 @@ void copy_peer(py::handle dst, int64_t dst_offset, py::handle src, int64_t src_o
 void synchronize(int index) {
   Runtime& device = enter(index, "synchronize");
   const py::gil_scoped_release unlocked;
+  const std::shared_lock<std::shared_mutex> not_taking_down(taking_down());
   device.wait();
 }
 

@@ -131,6 +131,10 @@ cudaKernel_t kernel_for(const FusedShape& shape) {
   const std::string name = name_of(shape);
   const auto found = known.find(name);
   if (found != known.end()) return found->second;
+  cudaStreamCaptureStatus state;
+  check(cudaStreamIsCapturing(stream(), &state));
+  // Other threads run while NVRTC does: what they queue must not be taken down.
+  if (state != cudaStreamCaptureStatusNone) throw LibraryFailure("a fused kernel is not built yet");
   const cudaDeviceProp& card = runtime().properties;
   const std::string code = build(shape, card.major * 10 + card.minor);
   cudaLibrary_t library;

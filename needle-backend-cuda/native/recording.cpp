@@ -1,6 +1,7 @@
 #include "recording.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "matmul.h"
 #include "python.h"
@@ -48,6 +49,11 @@ template <class Ends> void within_capture(cudaStream_t stream, const Sequence& s
 }
 
 }  // namespace
+
+std::shared_mutex& taking_down() {
+  static std::shared_mutex* const lock = new std::shared_mutex();  // not destroyed while threads may still wait for it
+  return *lock;
+}
 
 void set_scratch_limit(size_t nbytes) { most_scratch = nbytes; }
 
@@ -166,6 +172,7 @@ void Recording::take_down() {
 Recording::Nodes Recording::capture_into(const Nodes& before, size_t call) {
   const cudaStream_t stream = device_.stream;
   device_.begin(calls_[call].name.c_str());
+  const std::unique_lock<std::shared_mutex> alone(taking_down());
   check(cudaStreamBeginCaptureToGraph(stream, pattern_, before.data(), nullptr, before.size(),
                                       cudaStreamCaptureModeRelaxed));
   Nodes ends;
@@ -190,6 +197,7 @@ cudaGraph_t Recording::captured(size_t call) {
   auto held = std::make_unique<Holding>(device_.memory, false);
   cudaGraph_t graph = nullptr;
   device_.begin(calls_[call].name.c_str());
+  const std::unique_lock<std::shared_mutex> alone(taking_down());
   check(cudaStreamBeginCapture(device_.stream, cudaStreamCaptureModeRelaxed));
   {
     const Hold scratch(held.get());

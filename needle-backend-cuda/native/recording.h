@@ -5,6 +5,7 @@
 #include <needle/sequence.h>
 
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,10 @@ class Recording {
   int failures_ = 0;       // in a row
   std::string reason_;     // of the last one
 };
+
+// Held alone while a queue takes down what it is given, and shared by those who use a queue without the GIL: what other
+// threads copy meanwhile is not for the graph. Whoever has it needs no GIL to give it back.
+std::shared_mutex& taking_down();
 
 void set_scratch_limit(size_t nbytes);  // of a recording whose calls run side by side
 

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,11 @@ import pytest
 
 import needle as ndl
 from needle import nn, optim
+from needle.backend import View
+from needle.dtype import float32
 from needle.errors import DeviceError
+from needle.kinds import Unary
+from needle.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -276,11 +281,6 @@ def test_precision_of_products_is_part_of_the_kind() -> None:
 
 def test_work_that_cannot_be_taken_down_is_made_call_by_call(backend: Any) -> None:
     """A call that waits ends the capture: the results are right, the reason is told, the queue goes on."""
-    from needle.backend import View  # noqa: PLC0415
-    from needle.dtype import float32  # noqa: PLC0415
-    from needle.kinds import Unary  # noqa: PLC0415
-    from needle.layout import Layout  # noqa: PLC0415
-
     layout = Layout.compact((16,))
     a, b = View(backend.allocate(64), layout, float32), View(backend.allocate(64), layout, float32)
     backend.upload(a.buffer, 0, memoryview(np.full(16, -2.0, np.float32)).cast("B"))
@@ -293,6 +293,34 @@ def test_work_that_cannot_be_taken_down_is_made_call_by_call(backend: Any) -> No
         assert (found == expected).all()
     assert "made one by one: they cannot be taken down, waiting: " in recording.note
     assert (tensor(8) + 0).numpy().shape == (8,)
+
+
+def test_copies_of_other_threads_are_not_taken_down(gpu: ndl.Device) -> None:
+    """Another thread sends and fetches while work is taken down, again and again: Adam's step changes each time."""
+    _, _, step = training(network, RULES["adam"])
+    compiled = ndl.compile(step)
+    x, y = tensor(16, 6), ndl.Tensor(np.arange(16) % 5)
+    wrong: list[int] = []
+    over = threading.Event()
+
+    def copies() -> None:
+        seed = 0
+        while not over.is_set():
+            seed += 1
+            sent = np.random.default_rng(seed).standard_normal(50_000).astype(np.float32)
+            if not np.array_equal(ndl.tensor(sent, device=gpu).numpy(), sent):
+                wrong.append(seed)
+
+    thread = threading.Thread(target=copies)
+    thread.start()
+    try:
+        losses = [float(compiled(x, y)) for _ in range(100)]
+    finally:
+        over.set()
+        thread.join()
+    assert not wrong
+    assert np.isfinite(losses).all()
+    assert "as one CUDA graph" in graphs(compiled), compiled.explain()
 
 
 def test_memory_goes_with_the_function(backend: Any) -> None:

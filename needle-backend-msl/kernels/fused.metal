@@ -5,6 +5,7 @@
 #include <metal_stdlib>
 
 #include "element.h"
+#include "group.h"
 
 using namespace needle;
 

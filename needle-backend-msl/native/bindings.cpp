@@ -28,6 +28,7 @@ const Kernel kernels_by_name[] = {
     kernel<&binary_scalar>("binary_scalar"),
     kernel<&where>("where"),
     kernel<&elementwise>("elementwise"),
+    kernel<&elementwise_reduce>("elementwise_reduce"),
     kernel<&reduce>("reduce"),
     kernel<&argmax>("argmax"),
     kernel<&cumsum>("cumsum"),

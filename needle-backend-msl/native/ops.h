@@ -17,6 +17,8 @@ void binary(Binary kind, const View& dst, const View& a, const View& b);
 void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& scalar, bool swapped);
 void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, const Expression& expression,
                  const std::vector<Scalar>& scalars);
+void elementwise_reduce(const View& dst, const std::vector<View>& srcs, const Expression& expression,
+                        const std::vector<Scalar>& scalars, Reduce kind, int64_t rows, int64_t n);
 void where(const View& dst, const View& condition, const View& a, const View& b);
 bool has_unary(Unary kind, DType dtype);
 bool has_binary(Binary kind, DType dtype);

@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+from needle import entries
+from needle.registry import BUILT_IN
+
 Modules = dict[str, str]
+
+OUTSIDE = sorted({entry.name for entry in entries.find("needle.backends")[0]} - {BUILT_IN})
 
 
 class Site:
@@ -35,12 +40,16 @@ class Site:
         )
 
     def python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run an interpreter in which a warning is an error; the result, whatever its status."""
+        """Run an interpreter in which a warning is an error; the result, whatever its status.
+
+        The backends that are installed outside the folder, of which nothing is known here, are not loaded there.
+        """
         kept = {k: v for k, v in os.environ.items() if not k.startswith("NEEDLE_")}
         path = os.pathsep.join([str(self.folder), *filter(None, [kept.pop("PYTHONPATH", "")])])
+        disabled = ",".join([*OUTSIDE, *filter(None, [environment.pop("NEEDLE_DISABLE", "")])])
         return subprocess.run(
             [sys.executable, "-W", "error", *arguments],
-            env={**kept, "PYTHONPATH": path, **environment},
+            env={**kept, "PYTHONPATH": path, "NEEDLE_DISABLE": disabled, **environment},
             capture_output=True,
             text=True,
             timeout=120,

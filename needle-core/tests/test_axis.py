@@ -1,4 +1,4 @@
-"""`axis`, NumPy's name of `axes`: on Tensors, arrays and functions, against NumPy."""
+"""`axis`, NumPy's name of `axes`: on Tensors, arrays and functions, against NumPy; and its own functions of them."""
 
 from typing import Any
 
@@ -41,6 +41,61 @@ def test_reductions(name: str, axis: Any, keepdims: bool, device: str) -> None:
         found = function(axis=axis, keepdims=keepdims)
         assert found.shape == expected.shape
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+OF_NUMPY: list[tuple[Any, dict[str, Any]]] = [
+    *((function, {}) for function in (np.sum, np.prod, np.max, np.min, np.amax, np.amin, np.mean, np.any, np.all)),
+    *((function, {"axis": 2, "keepdims": True}) for function in (np.sum, np.prod, np.max, np.min, np.mean, np.any)),
+    *((function, {"axis": (0, -2)}) for function in (np.sum, np.max, np.mean, np.any)),
+    (np.sum, {"out": None, "dtype": None}), (np.mean, {"where": True}),
+    (np.var, {}), (np.std, {}), (np.var, {"axis": 0, "ddof": 1}),
+    (np.std, {"axis": (0, 2), "keepdims": True, "ddof": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("function", "options"), OF_NUMPY, ids=lambda part: getattr(part, "__name__", str(part)))
+def test_functions_of_numpy(function: Any, options: dict[str, Any], device: str) -> None:
+    """np.sum(x) is x.sum(): on a Tensor, recorded for its gradient; on an array; on the course's array."""
+    expected, x = function(X, **options), needle.tensor(X, device=device, requires_grad=True)
+    found = function(x, **options)
+    assert isinstance(found, needle.Tensor)
+    assert found.requires_grad == (function not in (np.any, np.all))
+    array = function(x.array, **options)
+    assert isinstance(array, needle.NDArray) or function in (np.var, np.std)  # of which arrays have none: NumPy's
+    for result in (found, array):
+        np.testing.assert_allclose(np.asarray(result), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [np.sum, np.max])
+def test_functions_of_numpy_on_the_course(function: Any) -> None:
+    x = backend_ndarray.array(X)
+    np.testing.assert_allclose(function(x, axis=2).numpy(), function(X, axis=2), rtol=1e-6)
+    np.testing.assert_allclose(function(x).numpy(), function(X, keepdims=True).reshape(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("function", "options", "text"), [
+    (np.sum, {"out": np.zeros(())}, "sum: out is"), (np.sum, {"dtype": "float64"}, "sum: dtype is"),
+    (np.prod, {"initial": 2.0}, "prod: initial is"), (np.max, {"initial": 0.0}, "max: initial is"),
+    (np.min, {"out": np.zeros(())}, "min: out is"), (np.mean, {"dtype": np.float64}, "mean: dtype is"),
+    (np.mean, {"where": X > 0}, "mean: where is"), (np.any, {"where": X > 0}, "any: where is"),
+    (np.all, {"out": np.zeros(())}, "all: out is"), (np.var, {"dtype": "float64"}, "var: dtype is"),
+    (np.std, {"out": np.zeros(())}, "std: out is"),
+])  # fmt: skip
+def test_arguments_of_numpy_alone(function: Any, options: dict[str, Any], text: str) -> None:
+    x = needle.tensor(X, device="numpy")
+    for value in (x, x.array) if function not in (np.var, np.std) else (x,):
+        with pytest.raises(ArgumentError) as failure:
+            function(value, **options)
+        assert str(failure.value) == f"{text} an argument of NumPy's that arrays of Needle do not take"
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "mean", "any", "all"])
+def test_arguments_that_nobody_knows(name: str) -> None:
+    x = needle.tensor(X, device="numpy")
+    for value in (x, x.array):
+        with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected keyword argument 'axs'"):
+            getattr(value, name)(axs=1)
 
 
 @pytest.mark.parametrize("device", DEVICES)

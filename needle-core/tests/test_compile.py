@@ -273,7 +273,9 @@ def test_a_refused_function_leaves_nothing_behind() -> None:
         (lambda: ndl.compile(lambda x: x, depth=3), ArgumentError, "no option 'depth'; needle takes none"),
         (lambda: ndl.compile(3), ArgumentError, "takes a function, not int"),
         (lambda: ndl.compile(lambda x: x, device="nowhere"), DeviceError, "no device 'nowhere'"),
-        (lambda: ndl.compile(lambda x: x + 1, disable="magic")(tensor(2)), NeedleError, "no pass 'magic'"),
+        (lambda: ndl.compile(lambda x: x + 1, disable="magic"), NeedleError, "no pass 'magic'"),
+        (lambda: ndl.compile(lambda x: x, disable=3), ArgumentError, "disable takes names of passes, not 3"),
+        (lambda: ndl.compile(lambda x: x, limit="2"), ArgumentError, "limit is '2'; at least one"),
     ],
 )
 def test_errors(call: Callable[[], Any], error: type, told: str) -> None:
@@ -288,6 +290,13 @@ def test_the_number_of_programs_is_limited(caplog: pytest.LogCaptureFixture) -> 
             same(f(tensor(2), k), tensor(2) * k)
     assert len(f.graphs()) == 3
     assert "more than 3 programs" in caplog.text
+
+
+def test_what_was_used_last_is_kept() -> None:
+    f = ndl.compile(lambda x, k: x * k, limit=2)
+    for k in (1, 2, 1, 3, 1):
+        same(f(tensor(2), k), tensor(2) * k)
+    assert f.captures == 3
 
 
 def test_it_tells_when_and_why(caplog: pytest.LogCaptureFixture) -> None:

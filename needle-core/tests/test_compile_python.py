@@ -64,6 +64,26 @@ def in_a_global_of_a_helper() -> tuple[Callable[..., Any], Callable[[], None]]:
     return lambda x: helper(x) + 1, change
 
 
+def in_a_class() -> tuple[Callable[..., Any], Callable[[], None]]:
+    class Settings:
+        k = 1.0
+
+    return lambda x: x * Settings.k, lambda: setattr(Settings, "k", Settings.k + 1)
+
+
+def in_the_class_of_an_object() -> tuple[Callable[..., Any], Callable[[], None]]:
+    class Settings:
+        k = 1.0
+
+    settings = Settings()
+    return lambda x: x * settings.k, lambda: setattr(Settings, "k", Settings.k + 1)
+
+
+def in_a_numpy_array() -> tuple[Callable[..., Any], Callable[[], None]]:
+    offsets = np.ones(3, np.float32)
+    return lambda x: x + ndl.tensor(offsets), lambda: offsets.__iadd__(1)
+
+
 def in_a_closure() -> tuple[Callable[..., Any], Callable[[], None]]:
     k = 1.0
 
@@ -135,6 +155,19 @@ def test_what_is_not_read_does_not_matter() -> None:
     for i in range(3):
         compiled(tensor(3))
         config.unread = i
+    assert compiled.captures == 1
+
+
+def test_long_chains_of_objects_and_much_data_do_no_harm() -> None:
+    first = Config(2.0)
+    last: Any = first
+    for _ in range(3000):
+        last.k = Config(last.k)
+        last = last.k
+    rows = [[float(i)] * 50 for i in range(900)]
+    compiled = ndl.compile(lambda x: x * 2 if first.k else x * rows[0][0])
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(ndl.ones(2)).numpy(), 2)
     assert compiled.captures == 1
 
 
@@ -431,3 +464,8 @@ def test_tensors_that_an_attribute_is_given_anew() -> None:
     other.state = (ndl.ones(1, 3), [ndl.ones(3)])
     assert compiled(tensor(3)).shape == (1, 3)
     assert compiled.captures == 2
+
+
+def test_a_result_that_ends_is_refused() -> None:
+    with pytest.raises(GraphError, match="a result is an iterator"):
+        ndl.compile(lambda x: (part for part in [x + 1]))(tensor(3))

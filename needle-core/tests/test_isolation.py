@@ -156,7 +156,7 @@ def test_a_damaged_distribution_hides_no_other(
     site = both(device_plugin("broken", probe="Probe()"))
     site.install("an-aged-thing", {}, version="0.3")
     (site.folder / "an_aged_thing-0.3.dist-info" / "entry_points.txt").write_bytes(content)
-    (line,) = set(diagnosis(site)["damaged"])
+    (line,) = {line for line in diagnosis(site)["damaged"] if line.startswith("an-aged-thing 0.3: ")}
     assert line.startswith("an-aged-thing 0.3: entry_points.txt cannot be read, ")
     assert why in line
     assert line in site.python("-m", "needle", "doctor").stdout

@@ -207,6 +207,17 @@ def test_large_parameters_are_updated_together_unless_their_gradients_die(record
     assert steps == (3 if dropped else 1)
 
 
+def test_a_device_may_decline(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(Recorder, "recording", lambda self, calls, moving, after: asked.append(len(calls)))
+    compiled = ndl.compile(lambda x: (x @ x) @ x)
+    for seed in range(3):
+        x = tensor(5, 5, seed=seed)
+        np.testing.assert_allclose(compiled(x).numpy(), np.linalg.matrix_power(x.numpy(), 3), rtol=1e-4, atol=1e-5)
+    assert asked == [2]
+    assert "recorder" not in compiled.explain()
+
+
 def test_precision_and_autocast_are_part_of_the_kind(recorder: Any) -> None:
     w = tensor(3, 3)
     f = ndl.compile(lambda x: x @ w)

@@ -144,8 +144,18 @@ def test_a_run_stopped_anywhere_ends_as_one_that_was_not(batches: int, tmp_path:
     assert [{**row, "seconds": 0} for row in second.history] == [{**row, "seconds": 0} for row in whole.history]
 
 
+# The command `needle`; a shell's background jobs, in which tests may run, ignore the signal.
+SCRIPT = """
+import signal, sys
+from needle.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def start(folder: Path, *args: str, **options: Any) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", "import sys; from needle.cli import main; sys.exit(main())", "train", *args]
+    command = [sys.executable, "-c", SCRIPT, "train", *args]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options

@@ -145,9 +145,11 @@ def test_an_abandoned_pass_leaves_no_process() -> None:
 
 
 SCRIPT = """
-import os, time
+import os, signal, time
 import numpy as np
 from needle import data
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs, tests among them, ignore
 
 class Slow(data.Dataset):
     def __getitem__(self, index):

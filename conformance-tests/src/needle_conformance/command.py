@@ -1,10 +1,16 @@
 """The command `needle-conform`: makes a backend's package, scores a device, and looks for what the tables miss."""
 
+import math
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from needle.device import parse_device
+from needle.errors import DeviceError
+from needle.registry import registry
 from needle_conformance import template
 from needle_conformance.fuzz.parent import fuzz as run_fuzz
 from needle_conformance.plugin import STAGES
@@ -32,6 +38,39 @@ examples:
 exit status: 0 if all that was asked for ran and is right, 1 if not, 2 for wrong usage."""
 
 
+class Amount(click.FloatRange):
+    """A float within bounds, and a number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is no finite number.", param, ctx)
+
+
+class RefusedError(click.ClickException):
+    """Wrong usage, told in one line."""
+
+    exit_code = 2
+
+
+def _installed(context: click.Context, parameter: click.Parameter, device: str) -> str:
+    """Refuse a device of which nothing is installed. Plug-ins are loaded in other processes, where they may crash."""
+    try:
+        name = parse_device(device).backend
+    except DeviceError as error:
+        raise RefusedError(str(error)) from error
+    if name not in registry.names():
+        there = ", ".join(registry.names())
+        raise RefusedError(f"no device '{name}'; installed: {there}; pip install needle-backend-{name}")
+    return device
+
+
+def _named(context: click.Context, parameter: click.Parameter, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse an empty pattern, as of a variable that is not set: it would be the op of all rows that have none."""
+    if not all(map(str.strip, patterns)):
+        raise RefusedError("--only: the pattern is empty")
+    return patterns
+
+
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="needle-conformance")
 def main() -> None:
@@ -47,19 +86,29 @@ def new(name: str, folder: Path | None) -> None:
     Four memory functions are written; each further one raises the score. docs/write-a-device.md leads the way.
     """
     problem = template.check_name(name)
-    target = folder or Path(f"needle-backend-{name.replace('_', '-')}")
-    if problem is None and target.exists():
-        problem = f"{target} exists"
     if problem is not None:
-        raise click.BadParameter(problem)
-    for path in template.write_package(name, target):
+        raise RefusedError(problem)
+    target = folder or Path(f"needle-backend-{name.replace('_', '-')}")
+    try:
+        made = template.write_package(name, target)
+    except FileExistsError:
+        raise RefusedError(f"{target} exists already; --folder names another") from None
+    except OSError as error:
+        raise RefusedError(f"{target} cannot be written: {error.strerror}") from error
+    for path in made:
         click.echo(path)
     click.echo(f"\nnow: pip install -e '{target}[test]' && needle-conform score {name} --quick")
 
 
 @main.command()
-@click.argument("device", metavar="NAME[:INDEX]")
-@click.option("--only", multiple=True, metavar="OP|PATTERN", help="rows of this op, or whose id matches; repeatable")
+@click.argument("device", metavar="NAME[:INDEX]", callback=_installed)
+@click.option(
+    "--only",
+    multiple=True,
+    callback=_named,
+    metavar="OP|PATTERN",
+    help="rows of this op, or whose id matches; repeatable",
+)
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="rows of this stage; repeatable")
 @click.option("--quick", is_flag=True, help="few dtypes and layouts of each op")
 @click.option(
@@ -83,10 +132,10 @@ def new(name: str, folder: Path | None) -> None:
 @click.option("--keep-going", is_flag=True, help="run the stages after one that failed, too")
 @click.option(
     "--jobs",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 256),
     help="worker processes; 0: none, all in this one, for a debugger  [default: the CPUs, at most 4]",
 )
-@click.option("--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="seconds for one row")
+@click.option("--timeout", type=Amount(1), default=60.0, show_default=True, help="seconds for one row")
 @click.option("--failures", type=click.IntRange(0), default=5, show_default=True, help="failures that are shown whole")
 def score(
     device: str, only: tuple[str, ...], stages: tuple[str, ...], quick: bool, view: str, json_file: Path | None,
@@ -97,12 +146,16 @@ def score(
 
     Rows run in worker processes, so that a crash or a hang is one row. What did not run has not passed.
     """
+    files = {"--json": json_file, "--markdown": markdown_file, "--html": html_file, "--badge": badge_file}
+    _check_writable(files)
     old = _read(old_file)
     task = Task(device, only, stages, quick, _MEASURE[quick], seconds=timeout)
-    with Watch(device) as watch:
-        card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
-    for file, text in ((json_file, Card.as_json), (markdown_file, markdown.page), (html_file, html.page),
-                       (badge_file, badge.svg)):  # fmt: skip
+    try:
+        with Watch(device) as watch:
+            card = run_score(task, jobs, keep_going, watch.tell, watch.expect)
+    except DeviceError as error:
+        raise RefusedError(f"{error}; `needle doctor -v` tells more") from error
+    for file, text in zip(files.values(), (Card.as_json, markdown.page, html.page, badge.svg), strict=True):
         if file is not None:
             file.write_text(text(card), encoding="utf-8")
     out = console()
@@ -115,8 +168,8 @@ def score(
 
 
 @main.command()
-@click.argument("device", metavar="NAME[:INDEX]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.argument("device", metavar="NAME[:INDEX]", callback=_installed)
+@click.option("--minutes", type=Amount(min=0, min_open=True), default=1.0, show_default=True)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="where to begin; the same programs for the same seed"
 )
@@ -127,22 +180,42 @@ def fuzz(device: str, minutes: float, seed: int, compiled: bool) -> None:
     The first that is wrong is made smaller, and printed as a script.
     """
     out = console()
-    found = run_fuzz(device, minutes, seed, compiled)
+    try:
+        found = run_fuzz(device, minutes, seed, compiled)
+    except DeviceError as error:
+        raise RefusedError(f"{error}; `needle doctor -v` tells more") from error
     if found.failure:
         out.print(f"[bold red]FAIL[/] {device}, after {found.count:,} programs, at seed {found.seed}:")
         out.print(found.failure, markup=False)
         out.print("to reproduce:", style="dim")
         out.print(found.script, markup=False, soft_wrap=True)
+    elif not found.count:
+        out.print(f"{device}: no program ran in the time; --minutes allows more", style="bold red")
     else:
         out.print(f"{device}: {found.count:,} random programs, all right; seeds {seed} to {found.seed}")
     sys.exit(1 if found.failure or not found.count else 0)
+
+
+def _check_writable(files: dict[str, Path | None]) -> None:
+    """Refuse what could not be written, before anything runs."""
+    taken: dict[Path, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        if not file.parent.is_dir():
+            raise RefusedError(f"{option}: there is no folder {file.parent}")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise RefusedError(f"{option}: {file} cannot be written")
+        other = taken.setdefault(file.resolve(), option)
+        if other != option:
+            raise RefusedError(f"{other} and {option} name the same file, {file}")
 
 
 def _read(file: Path | None) -> Card | None:
     try:
         return Card.read(file) if file else None
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--compare") from error
+        raise RefusedError(f"--compare: {error}") from error
 
 
 def _compared(old: Card, card: Card) -> bool:

@@ -12,8 +12,8 @@ from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_msl import _ext
 
 _STRIDED = (
-    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "reduce", "matmul", "linear", "conv2d",
-    "conv2d_bias",
+    "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "reduce", "matmul",
+    "linear", "conv2d", "conv2d_bias",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
@@ -45,6 +45,7 @@ class MslBackend(Backend):
     binary_scalar = staticmethod(_ext.binary_scalar)
     where = staticmethod(_ext.where)
     elementwise = staticmethod(_ext.elementwise)
+    elementwise_reduce = staticmethod(_ext.elementwise_reduce)
     reduce = staticmethod(_ext.reduce)
     argmax = staticmethod(_ext.argmax)
     cumsum = staticmethod(_ext.cumsum)

@@ -21,7 +21,7 @@ from needle.graph import is_grad_enabled
 from needle.lending import Lent
 from needle.ndarray import NDArray
 from needle.precision import autocast_dtype
-from needle.program.replay import Making, Program, capture
+from needle.program.replay import Making, Program, capture, known_passes
 from needle.registry import device as as_device
 from needle.trees import flatten, unflatten
 
@@ -73,7 +73,9 @@ class Compiled:
         with self.lock:  # the temporaries of a program have one place
             programs = self.programs.get(signature, [])
             for program in programs:
-                if program.fits():
+                if program.fits(inputs):
+                    if len(self.programs) > 1:  # the last used is the last to go
+                        self.programs[signature] = self.programs.pop(signature)
                     return program.run(inputs), program.written
         return self._capture(signature, programs, unflatten(shape, leaves), inputs)
 
@@ -243,9 +245,9 @@ def compile(
         raise ArgumentError(
             "compile: takes a function that returns, not a generator or coroutine: it ends after a replay"
         )
-    if limit < 1:
-        raise ArgumentError(f"compile: limit is {limit}; at least one program is kept")
-    by = Making(frozenset([disable] if isinstance(disable, str) else disable))
+    if not isinstance(limit, int) or limit < 1:
+        raise ArgumentError(f"compile: limit is {limit!r}; at least one program is kept")
+    by = Making(known_passes([disable] if isinstance(disable, str) else disable))
     if compiler is not None:
         module = find_compiler(compiler)
         by = Making(by.disable, module.PASSES, functools.partial(module.execution, **options))

@@ -29,7 +29,7 @@ from needle.ops.pairwise import BINARY_OPS
 from needle.ops.scalar import SCALAR_OPS
 from needle.registry import device as as_device
 from needle.result_types import binary_types
-from needle.shape import Axes, Shape, broadcast_shapes, either_axes
+from needle.shape import Axes, Shape, broadcast_shapes, either_axes, only_defaults
 from needle.tensor_functions import broadcast
 from needle.views import shape_argument
 
@@ -252,7 +252,8 @@ class Tensor(tensor.Tensor, Value):
         result = self.matmul(weight) + bias
         return result.relu() if relu else result
 
-    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Any:
+    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Any:
+        only_defaults("sum", numpy)
         chosen = either_axes(axes, axis, "sum")
         return super().sum(chosen, True) if keepdims else reduction.Summation(chosen)(self)
 

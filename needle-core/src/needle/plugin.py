@@ -30,7 +30,7 @@ class Plugin:
     devices: tuple[str, ...] = ()
     traceback: str = ""
     printed: str = ""  # what it wrote to the standard output while it was loaded; shown on the standard error
-    module: Any = field(default=None, repr=False)
+    hooks: Any = field(default=None, repr=False)  # to be called; None until its module was loaded
 
     def __str__(self) -> str:
         return f"{self.name}: {self.state.name}" + (f" ({self.reason})" if self.reason else "")
@@ -71,6 +71,8 @@ def checked_probe(probe: Any) -> Probe:
         raise BackendError(f"needle_probe gave {type(probe).__name__}, not a Probe")
     if not isinstance(probe.devices, tuple | list) or not all(isinstance(text, str) for text in probe.devices):
         raise BackendError(f"needle_probe gave devices {probe.devices!r}, not a tuple of texts")
+    if not isinstance(probe.reason, str):
+        raise BackendError(f"needle_probe gave the reason {probe.reason!r}, not a text")
     return probe
 
 
@@ -83,4 +85,9 @@ def version(protocol: tuple[int, int]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """An exception's name and text, whatever a stranger's class does when it is asked for its text."""
+    try:
+        text = str(error)
+    except Exception as another:
+        text = f"(its text raises {type(another).__name__})"
+    return " ".join(f"{type(error).__name__}: {text}".split())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Self
+from typing import Any, Self
 
 from needle import dispatch
 from needle.dtype import int64
@@ -13,7 +13,7 @@ from needle.layout import Layout
 from needle.operators import Operators
 from needle.result_types import sum_dtype
 from needle.rowwise import Rowwise
-from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, reduced_shape
+from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, only_defaults, reduced_shape
 
 
 class Reductions(Rowwise, Operators):
@@ -21,27 +21,41 @@ class Reductions(Rowwise, Operators):
 
     __slots__ = ()
 
-    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
         """The sum; ints and bools in int64 (int32 where the device has none)."""
+        if numpy:
+            only_defaults("sum", numpy)
         return self._wide()._reduced(Reduce.SUM, axes, keepdims, axis)
 
-    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("prod", numpy)
         return self._wide()._reduced(Reduce.PROD, axes, keepdims, axis)
 
-    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("max", numpy)
         return self._reduced(Reduce.MAX, axes, keepdims, axis)
 
-    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("min", numpy)
         return self._reduced(Reduce.MIN, axes, keepdims, axis)
 
-    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("any", numpy)
         return self._truth(Reduce.MAX, axes, keepdims, axis)
 
-    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("all", numpy)
         return self._truth(Reduce.MIN, axes, keepdims, axis)
 
-    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
         """The sum over the count; ints give float32."""
+        if numpy:
+            only_defaults("mean", numpy)
         if axis is not None:
             axes = either_axes(axes, axis, "mean")
         x = self if self.dtype.is_float else self.astype("float32")

@@ -37,8 +37,6 @@ class Registry:
         self._damaged: list[str] = []
         self._plugins: dict[str, Plugin] = {}
         self._backends: dict[Device, Backend] = {}
-        self._manager = pluggy.PluginManager("needle")
-        self._manager.add_hookspecs(Hooks)
 
     def names(self) -> tuple[str, ...]:
         """The names of all installed backends, loaded or not."""
@@ -98,14 +96,14 @@ class Registry:
     def conformance_profile(self, name: str) -> ConformanceProfile:
         """What the plug-in tells the conformance suite; empty if it tells nothing."""
         plugin = self.plugin(name)
-        found = self._call(plugin, "needle_conformance_profile") if plugin is not None and plugin.module else None
+        found = plugin.hooks.needle_conformance_profile() if plugin is not None and plugin.hooks else None
         return found if isinstance(found, ConformanceProfile) else ConformanceProfile({}, {})
 
     def _create(self, device: Device) -> Backend:
         plugin = self._plugins[device.backend]
         try:
             with probing.output_diverted():
-                backend = self._call(plugin, "needle_create_backend", index=device.index)
+                backend = plugin.hooks.needle_create_backend(index=device.index)
         except (Exception, SystemExit) as error:
             raise BackendError(f"{device}: the backend could not be created: {one_line(error)}") from error
         if not isinstance(backend, Backend):
@@ -126,7 +124,7 @@ class Registry:
         if name in os.environ.get("NEEDLE_DISABLE", "").replace(" ", "").split(","):
             return Plugin(name, State.DISABLED, "NEEDLE_DISABLE names it", ", ".join(sources) or "built in")
         if name == BUILT_IN:
-            return self._admit(Plugin(name, State.READY, module=reference), reference.needle_probe())
+            return _admit(Plugin(name, State.READY), reference, reference.needle_probe())
         if len(claims) > 1:
             return Plugin(name, State.CONFLICT, f"{' and '.join(sources)} claim it; uninstall one", ", ".join(sources))
         return self._examined(Plugin(name, State.READY, source=sources[0]), claims[0])
@@ -137,8 +135,7 @@ class Registry:
             try:
                 probe = _probed_apart(plugin) if probing.isolated() else None
                 if plugin.state is State.READY:
-                    plugin.module = claim.load()
-                    self._admit(plugin, probe)
+                    _admit(plugin, claim.load(), probe)
             except (Exception, SystemExit) as error:
                 plugin.failed(error)
         plugin.printed += printed.getvalue()
@@ -150,23 +147,26 @@ class Registry:
         reason = "the name belongs to needle-core, so this plug-in is left out; uninstall it"
         return [Plugin(BUILT_IN, State.CONFLICT, reason, source) for source in sources]
 
-    def _admit(self, plugin: Plugin, probe: Probe | None) -> Plugin:
-        """Register the module's hooks and ask them, what it probed unless that is known; the state that results."""
-        self._manager.register(plugin.module, name=plugin.name)
-        plugin.info = checked_info(plugin.name, self._call(plugin, "needle_backend_info"))
-        if not compatible(plugin.info.protocol):
-            return plugin.incompatible(plugin.info.protocol)
-        if probe is None:
-            found = probing.within(probing.limit(), lambda: self._call(plugin, "needle_probe"))
-            probe = checked_probe(found)
-        plugin.devices, plugin.reason = tuple(probe.devices), probe.reason
-        plugin.state = State.READY if probe.devices else State.NO_DEVICE
-        return plugin
 
-    def _call(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
-        """Call one plug-in's hook alone: in a common call, one that raises would stop the others."""
-        others = [p for p in self._manager.get_plugins() if p is not plugin.module]
-        return self._manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)
+def _admit(plugin: Plugin, module: Any, probe: Probe | None) -> Plugin:
+    """Ask the module's hooks, also what it probes unless that is known; the plug-in in the state that results."""
+    plugin.hooks = _hooks(plugin.name, module)
+    plugin.info = checked_info(plugin.name, plugin.hooks.needle_backend_info())
+    if not compatible(plugin.info.protocol):
+        return plugin.incompatible(plugin.info.protocol)
+    probe = probe or checked_probe(probing.within(probing.limit(), plugin.hooks.needle_probe))
+    plugin.devices, plugin.reason = tuple(probe.devices), probe.reason
+    plugin.state = State.READY if probe.devices else State.NO_DEVICE
+    return plugin
+
+
+def _hooks(name: str, module: Any) -> Any:
+    """The hooks of one plug-in, which has a manager of its own: in a common one, an object that cannot be hashed, or
+    whose attributes raise, would end the calls of all others, as a hook that raises would."""
+    manager = pluggy.PluginManager("needle")
+    manager.add_hookspecs(Hooks)
+    manager.register(module, name=name)
+    return manager.hook
 
 
 def _probed_apart(plugin: Plugin) -> Probe:

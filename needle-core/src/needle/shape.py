@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from operator import index
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from needle.errors import ArgumentError, ShapeError
 
@@ -93,6 +93,18 @@ def either_axes(axes: Axes, axis: Axes, op: str) -> Axes:
     if axes is not None:
         raise ArgumentError(f"{op}: axes and axis are two names of one argument; give one, not {axes} and {axis}")
     return axis
+
+
+def only_defaults(op: str, numpy: dict[str, Any]) -> None:
+    """Accept what NumPy's reductions pass besides axis and keepdims if it asks for nothing: np.sum(x) is x.sum()."""
+    for name, value in numpy.items():
+        if name not in _OF_NUMPY:
+            raise TypeError(f"{op}() got an unexpected keyword argument '{name}'")
+        if value is not _OF_NUMPY[name]:
+            raise ArgumentError(f"{op}: {name} is an argument of NumPy's that arrays of Needle do not take")
+
+
+_OF_NUMPY = {"out": None, "dtype": None, "where": True, "initial": None}  # with their defaults
 
 
 def normalize_axes(axes: Axes, rank: int, op: str) -> tuple[int, ...]:

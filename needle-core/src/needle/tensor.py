@@ -37,12 +37,12 @@ class Tensor(TensorFunctions, Conversions):
     `array` is its NDArray. `grad`, on leaves that require gradients, is a Tensor of the same shape after `backward()`.
     """
 
-    __slots__ = ("__weakref__", "_leaf_grad", "array", "grad", "node")
+    __slots__ = ("__weakref__", "_grad", "_leaf_grad", "array", "node")
     __hash__ = object.__hash__
     plain = True  # an NDArray and a node, and nothing beside
 
     array: NDArray
-    grad: "Tensor | None"
+    _grad: "Tensor | None"
     node: Node | None
     _leaf_grad: bool  # whether this is a leaf that requires gradients
 
@@ -50,13 +50,24 @@ class Tensor(TensorFunctions, Conversions):
         self, array: TensorLike, *, device: Device | str | None = None, dtype: Any = None, requires_grad: bool = False
     ) -> None:
         self.array = _as_array(array, device, dtype)
-        self.grad = None
+        self._grad = None
         self.node = None
         self._leaf_grad = False
         if requires_grad:
             self.requires_grad = True
 
     # What it is.
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that `backward()` left here."""
+        if tracing.active is not None:
+            tracing.active.looking(self, self._grad)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        self._grad = value
 
     @property
     def device(self) -> Device:
@@ -293,7 +304,7 @@ def wrapped(array: NDArray) -> Tensor:
     """A Tensor around an array that is one already."""
     out = Tensor.__new__(Tensor)
     out.array = array
-    out.grad = out.node = None
+    out._grad = out.node = None
     out._leaf_grad = False
     return out
 

@@ -19,7 +19,16 @@ from needle.ops.matmul import Linear, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
-from needle.shape import Axes, Shape, broadcast_shapes, either_axes, normalize_axes, normalize_axis, resolve_reshape
+from needle.shape import (
+    Axes,
+    Shape,
+    broadcast_shapes,
+    either_axes,
+    normalize_axes,
+    normalize_axis,
+    only_defaults,
+    resolve_reshape,
+)
 from needle.views import shape_argument, squeezed_shape
 
 T = TypeVar("T", bound="TensorFunctions")
@@ -57,45 +66,68 @@ class TensorFunctions(FusedFunctions, Operators):
 
     # Reductions: over some axes, or all.
 
-    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def sum(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
         """The sum; ints and bools in int64 (int32 where the device has none)."""
+        if numpy:
+            only_defaults("sum", numpy)
         if axis is not None:
             axes = either_axes(axes, axis, "sum")
         return self._apply(_summation(self.ndim, tuple(axes) if isinstance(axes, list) else axes, keepdims))
 
-    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def prod(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("prod", numpy)
         return self._apply(Product(self._axes(axes, "prod", axis), keepdims))
 
-    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def max(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("max", numpy)
         return self._apply(Max(self._axes(axes, "max", axis), keepdims))
 
-    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def min(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("min", numpy)
         return self._apply(Min(self._axes(axes, "min", axis), keepdims))
 
-    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def any(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("any", numpy)
         return self._apply(AnyTrue(self._axes(axes, "any", axis), keepdims))
 
-    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def all(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
+        if numpy:
+            only_defaults("all", numpy)
         return self._apply(AllTrue(self._axes(axes, "all", axis), keepdims))
 
-    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None) -> Self:
+    def mean(self, axes: Axes = None, keepdims: bool = False, *, axis: Axes = None, **numpy: Any) -> Self:
         """The sum over the count; ints give float32."""
+        if numpy:
+            only_defaults("mean", numpy)
         if axis is not None:
             axes = either_axes(axes, axis, "mean")
         x = floating(self)
         total = x.sum(axes, keepdims)
         return total * (total.size / self.size) if self.size else total * float("nan")
 
-    def var(self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None) -> Self:
-        """The mean of squared distances from the mean, over n - correction."""
+    def var(
+        self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None,
+        ddof: float | None = None, **numpy: Any,
+    ) -> Self:  # fmt: skip
+        """The mean of squared distances from the mean, over n - correction, which NumPy calls ddof."""
+        only_defaults("var", numpy)
         chosen = either_axes(axes, axis, "var")
+        correction = correction if ddof is None else ddof
         deviation = self - self.mean(chosen, keepdims=True)
         total = deviation.square().sum(chosen, keepdims)
         n = self.size / max(total.size, 1) - correction
         return total * (1.0 / n if n > 0 else float("nan"))
 
-    def std(self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None) -> Self:
-        return self.var(either_axes(axes, axis, "std"), keepdims, correction).sqrt()
+    def std(
+        self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None,
+        ddof: float | None = None, **numpy: Any,
+    ) -> Self:  # fmt: skip
+        only_defaults("std", numpy)
+        return self.var(either_axes(axes, axis, "std"), keepdims, correction, ddof=ddof).sqrt()
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Self:
         """The position of the first largest element along an axis, or in row-major order of all."""

@@ -31,6 +31,9 @@ class Tracer(Protocol):
     def accumulating(self, tensor: Any) -> None:
         """A gradient is about to be added to a tensor's `grad`, or to become it."""
 
+    def looking(self, tensor: Any, grad: Any) -> None:
+        """A tensor's `grad` is about to be read."""
+
     def expecting(self, what: str, read: Callable[[], Any]) -> None:
         """What Python read now must be equal at each replay, or the function is captured again."""
 

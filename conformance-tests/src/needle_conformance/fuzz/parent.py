@@ -9,6 +9,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
+from needle.errors import DeviceError
+from needle_conformance.ending import last_words
+
 _SECONDS = 60.0  # that one program may take
 
 
@@ -23,13 +26,17 @@ class Found:
 
 
 def fuzz(device: str, minutes: float, seed: int = 0, compiled: bool = False, limit: float = _SECONDS) -> Found:
-    """Random programs on a device for so long, or until one is wrong; it is then made smaller, which takes more."""
+    """Random programs on a device for so long, or until one is wrong; it is then made smaller, which takes more.
+
+    DeviceError where there is no such device, or none is ready.
+    """
     reader, writer = os.pipe()
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as home:  # where hypothesis keeps its notes
         process = subprocess.Popen(
             [sys.executable, "-m", "needle_conformance.fuzz.rounds", device, str(60 * minutes), str(seed),
              str(int(compiled)), str(writer)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=[writer],
+            env={**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": home},
         )  # fmt: skip
         os.close(writer)
         try:
@@ -40,8 +47,7 @@ def fuzz(device: str, minutes: float, seed: int = 0, compiled: bool = False, lim
             process.wait()
             os.close(reader)
         if found.failure == _ENDED:
-            errors.seek(0)
-            found.failure = f"{_ENDED}: {errors.read()[-3000:].decode(errors='replace').strip()}"
+            found.failure = f"{_ENDED}: {last_words(errors)}"
     return found
 
 
@@ -57,6 +63,8 @@ def _listen(reader: int, limit: float) -> Found:
             part = os.read(reader, 1 << 16)
             *lines, unread = (unread + part).split(b"\n")
             for message in map(json.loads, lines):
+                if "no_device" in message:
+                    raise DeviceError(message["no_device"])
                 if "start" not in message:
                     return Found(**message)
                 found.count, found.script = found.count + 1, message["start"]

@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
 
 from needle.device import Device
+from needle.errors import DeviceError
 from needle.fallback import set_fallback
 from needle.registry import device as as_device
+from needle_conformance.ending import raised_at
 from needle_conformance.fuzz.program import Program
 from needle_conformance.fuzz.strategies import programs
 
@@ -41,7 +43,7 @@ class Rounds:
         if time.monotonic() > self.end:
             return
         script = program.script(str(self.device), self.compiled)
-        self.tell(start=script)
+        tell(self.descriptor, start=script)
         self.count += not self.failure
         try:
             program.check(self.device, self.compiled)
@@ -49,12 +51,11 @@ class Rounds:
             if not self.failure:
                 self.end = time.monotonic() + _SHRINKING
             if not self.failure or program.size < self.size:
-                self.failure, self.script = f"{type(error).__name__}: {error}", script
+                place, code = raised_at(error, self.device)
+                at = f"\nat {place}: {code}" if place else ""
+                self.failure, self.script = f"{type(error).__name__}: {error}{at}", script
                 self.size = program.size
             raise
-
-    def tell(self, **message: Any) -> None:
-        os.write(self.descriptor, json.dumps(message).encode() + b"\n")
 
     def run(self, first_seed: int) -> None:
         """Rounds until one fails, or time is up."""
@@ -67,14 +68,23 @@ class Rounds:
                 if not self.failure:
                     raise
             seed += 1
-        self.tell(count=self.count, seed=seed - 1, failure=self.failure, script=self.script)
+        tell(self.descriptor, count=self.count, seed=seed - 1, failure=self.failure, script=self.script)
+
+
+def tell(descriptor: int, **message: Any) -> None:
+    os.write(descriptor, json.dumps(message).encode() + b"\n")
 
 
 def main() -> None:
     device, seconds, seed, compiled, descriptor = sys.argv[1:]
     warnings.simplefilter("ignore")
+    try:
+        opened = as_device(device)
+    except DeviceError as error:
+        tell(int(descriptor), no_device=str(error))
+        os._exit(0)
     with set_fallback("silent"):
-        Rounds(as_device(device), float(seconds), compiled == "1", int(descriptor)).run(int(seed))
+        Rounds(opened, float(seconds), compiled == "1", int(descriptor)).run(int(seed))
     os._exit(0)
 
 

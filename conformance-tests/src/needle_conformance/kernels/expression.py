@@ -116,7 +116,7 @@ def _sums(trial: KernelTrial) -> Iterator[Arguments]:
         for rows in {dst.values.size // (shape or (1,))[-1], 1}:
             for kind in (Reduce.SUM, Reduce.MAX):
                 out = result((rows,), trial.dtype, trial.layout)
-                yield out, xs, expression, scalars, kind, rows, dst.values.size // rows
+                yield [out, xs, expression, scalars, kind, rows, dst.values.size // rows]
 
 
 _ATOL = {"float32": 1e-5, "float64": 1e-13}  # differences of near numbers

@@ -12,6 +12,7 @@ from needle.dispatch import WRITES, Call, dispatcher, observers
 from needle.fallback import Fallback, fallbacks, reset_fallbacks, set_fallback
 from needle.registry import BUILT_IN, registry
 from needle.registry import device as as_device
+from needle_conformance.ending import raised_at
 from needle_conformance.kernel import KernelTrial
 from needle_conformance.score.rows import Row, matches, row_script
 from needle_conformance.score.status import WRONG, Outcome, Status
@@ -73,7 +74,7 @@ def attempt(row: Row, device: Device, measure: float = 0.0, shrink: bool = True)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a failure of pytest.raises is no Exception; a device may raise anything
-        _failed(outcome, error)
+        _failed(outcome, error, device)
     else:
         _passed(outcome, ledger, device)
     finally:
@@ -87,10 +88,14 @@ def attempt(row: Row, device: Device, measure: float = 0.0, shrink: bool = True)
     return outcome
 
 
-def _failed(outcome: Outcome, error: BaseException) -> None:
+def _failed(outcome: Outcome, error: BaseException, device: Device) -> None:
     outcome.status = Status.FAIL
     outcome.message = _told(error)
     outcome.reason = " ".join(outcome.message.splitlines()[:1])
+    place, code = raised_at(error, device)
+    if place:
+        outcome.message += f"\nat {place}: {code}"
+        outcome.reason += f", at {place}"
 
 
 def _told(error: BaseException) -> str:

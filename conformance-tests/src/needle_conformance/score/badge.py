@@ -13,9 +13,9 @@ def text(card: Card) -> str:
     """What the badge says; of a part of the suite it says that too."""
     if not card.passed:
         return "failing"
-    part = any(key in card.options for key in ("only", "stages"))
+    part = "part: " if {"only", "stages"} & card.options.keys() else "quick: " if "quick" in card.options else ""
     required, every = percent(native_share(card.required)), percent(native_share(card.kernels))
-    return ("part: " if part else "") + f"required {required}, all {every} native"
+    return f"{part}required {required}, all {every} native"
 
 
 def svg(card: Card) -> str:

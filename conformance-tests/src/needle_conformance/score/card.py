@@ -12,6 +12,7 @@ import numpy as np
 
 import needle
 import needle_conformance
+from needle.plugin import one_line
 from needle_conformance.kernels import BY_NAME
 from needle_conformance.plugin import STAGES
 from needle_conformance.score.status import RIGHT, TOLERATED, Outcome, Status
@@ -30,6 +31,8 @@ class Card:
     options: dict[str, Any] = field(default_factory=dict)  # what was left out, and how rows were run
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    dtypes: list[str] = field(default_factory=list)  # that the device has
+    hints: list[str] = field(default_factory=list)  # at methods that may be slips of the pen
 
     @property
     def kernels(self) -> list[Outcome]:
@@ -46,6 +49,12 @@ class Card:
         """The rows of the six kernels that make a device of its own."""
         names = required_names()
         return [row for row in self.kernels if row.op in names]
+
+    @property
+    def untried(self) -> list[str]:
+        """The device's dtypes in which nothing was asked for."""
+        tried = {row.dtype for row in (*self.kernels, *self.functions)}
+        return [dtype for dtype in self.dtypes if tried and dtype not in tried]
 
     @property
     def wrong(self) -> list[Outcome]:
@@ -80,7 +89,8 @@ class Card:
         summary = {"required": native_share(self.required), "primitives": native_share(self.kernels),
                    "functions": native_share(self.functions), "passed": self.passed}  # fmt: skip
         head = {"format": FORMAT, "device": self.device, "description": self.description, "summary": summary,
-                "options": self.options, "seconds": round(self.seconds, 1), "versions": self.versions}  # fmt: skip
+                "options": self.options, "seconds": round(self.seconds, 1), "versions": self.versions,
+                "dtypes": self.dtypes, "hints": self.hints}  # fmt: skip
         rows = ",\n  ".join(json.dumps(row.as_dict()) for row in self.rows)
         return json.dumps(head, indent=1)[:-2] + f',\n "rows": [\n  {rows}\n ]\n}}\n'
 
@@ -88,16 +98,25 @@ class Card:
     def read(cls, path: Path) -> "Card":
         """A card that was written as JSON; ValueError where it is none."""
         try:
-            found = json.loads(path.read_text())
-            if found["format"] != FORMAT:
-                raise ValueError(
-                    f"{path}: a score of format {found['format']}, this is needle-conformance for {FORMAT}"
-                )
-            rows = [Outcome.from_dict(row) for row in found["rows"]]
-            return cls(found["device"], found["description"], rows, found["options"], found["seconds"],
-                       found["versions"])  # fmt: skip
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: no score of needle-conform ({type(error).__name__}: {error})") from error
+            found = json.loads(path.read_text(encoding="utf-8"))
+            known = found["format"]
+            if known == FORMAT:
+                return cls._of(found)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: no score of needle-conform ({one_line(error)})") from error
+        raise ValueError(f"{path}: a score of format {known!r}, this is needle-conformance for {FORMAT}")
+
+    @classmethod
+    def _of(cls, found: dict[str, Any]) -> "Card":
+        rows = [Outcome.from_dict(row) for row in found["rows"]]
+        card = cls(found["device"], found["description"], rows, found["options"], found["seconds"], found["versions"],
+                   found.get("dtypes", []), found.get("hints", []))  # fmt: skip
+        wanted = {"device": str, "description": str, "options": dict, "seconds": int | float, "versions": dict,
+                  "dtypes": list, "hints": list}  # fmt: skip
+        for name, kind in wanted.items():
+            if not isinstance(getattr(card, name), kind):
+                raise TypeError(f"{name} is {getattr(card, name)!r}")
+        return card
 
 
 def primitive_of(op: str) -> str:

@@ -32,6 +32,7 @@ def page(card: Card) -> str:
         f"<h1>{escape(card.device)} {svg(card)}</h1><p>{escape(card.description)}</p>",
         f'<p class="verdict {verdict}">{escape(tables.headline(card))}</p>',
         f"<p>{escape(tables.left_out(card))}</p>" if tables.left_out(card) else "",
+        *(f"<p>hint: {escape(hint)}</p>" for hint in card.hints),
         _section(tables.stages(card)),
         f'<p class="note">{_MEANINGS}</p>',
         _failures(card.failures()),

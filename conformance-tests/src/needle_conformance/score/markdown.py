@@ -11,6 +11,7 @@ def page(card: Card) -> str:
         f"# {card.device}: {card.description}",
         f"**{tables.headline(card)}**",
         tables.left_out(card),
+        "\n".join(f"- hint: {_cell(hint)}" for hint in card.hints),
         *(_table(t) for t in (tables.stages(card), tables.primitives(card), tables.reasons(card),
                               tables.functions(card), tables.speed(card)) if t.rows),
         _failures(card),

@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from needle_conformance.score.replay import Replay, ended
+from needle.errors import DeviceError
+from needle_conformance.ending import ended, last_words
+from needle_conformance.score.about import About
+from needle_conformance.score.replay import Replay
 from needle_conformance.score.status import Outcome, Status
 
 _CHUNK = 64  # rows at a time: few, so that workers end together
@@ -87,11 +90,11 @@ class Worker:
     def late(self) -> bool:
         return time.monotonic() - self.began > self.task.seconds
 
-    def end(self) -> str:
-        """Stop it, and tell how it ended, with the last that it wrote to its standard error."""
+    def end(self, at_once: bool = False) -> str:
+        """Stop it, by force if it is late or nobody waits; tell how it ended, with the last that it wrote."""
         was_alive = self.process.poll() is None and self.late
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if was_alive:
+            if was_alive or at_once:
                 os.killpg(self.process.pid, signal.SIGKILL)
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -102,8 +105,7 @@ class Worker:
             self.process.kill()
             code = self.process.wait()
         os.close(self.reader)
-        self.errors.seek(0)
-        last = self.errors.read()[-4000:].decode(errors="replace").strip()
+        last = last_words(self.errors)
         self.errors.close()
         return f"{ended(None if was_alive else code, self.task.seconds)}\n{last}".strip()
 
@@ -117,7 +119,7 @@ class Pool:
     tell: Callable[[Outcome], None]
     workers: list[Worker] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)  # by op
-    description: str = ""
+    about: About = field(default_factory=About)
 
     def rows(self) -> list[Outcome]:
         """The rows of the device, as its first worker lists them."""
@@ -125,8 +127,10 @@ class Pool:
         self.workers.append(worker)
         while True:
             for message in self._listen(worker):
-                if "ready" in message:
-                    self.description = message["description"]
+                if "no_device" in message:
+                    raise DeviceError(message["no_device"])
+                if "about" in message:
+                    self.about = About(**message["about"])
                 if "rows" in message:
                     worker.ready = True
                     return [Outcome.from_dict(row) for row in message["rows"]]
@@ -217,6 +221,7 @@ class Pool:
             queue.insert(0, worker.waiting)
 
     def close(self) -> None:
+        """Stop all workers; one that still has rows was interrupted, and nobody waits for them."""
         for worker in self.workers:
-            worker.end()
+            worker.end(at_once=bool(worker.waiting))
         self.workers.clear()

@@ -15,20 +15,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from needle_conformance.ending import ended
 from needle_conformance.score.rows import row_script
 
 _OPENING = 30.0  # seconds until the device is open and the row found
 _SILENT = 10.0  # seconds, at most, after which a call hangs
 _SHRINKING = 10.0  # seconds for making one call smaller
-
-
-def ended(code: int | None, seconds: float) -> str:
-    """How a process ended; None: it was killed, because it said nothing for so long."""
-    if code is None:
-        return f"no answer for {seconds:g} s; its process was ended"
-    if code < 0:
-        return f"the process died of {signal.Signals(-code).name}"
-    return f"the process ended with status {code}"
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from needle.dispatch import dispatcher
+from needle.errors import BackendError
 from needle.registry import device as as_device
 from needle_conformance.plugin import STAGES
+from needle_conformance.score.about import About, about
 from needle_conformance.score.attempt import Attempts
 from needle_conformance.score.card import Card, versions
 from needle_conformance.score.pool import Pool, Task, WorkerDiedError
@@ -24,12 +26,15 @@ class Here:
 
     task: Task
     tell: Tell
-    description: str = ""
+    about: About = field(default_factory=About)
     found: dict[str, Row] = field(default_factory=dict)
 
     def rows(self) -> list[Outcome]:
         device = as_device(self.task.device)
-        self.description = dispatcher(device).backend.describe()
+        try:
+            self.about = about(device)
+        except BackendError as error:
+            raise WorkerDiedError(f"{error}\n{''.join(traceback.format_exception(error))}".strip()) from error
         self.found = {row.id: row for row in rows(device, self.task.only, self.task.stages, self.task.quick)}
         return [row.outcome() for row in self.found.values()]
 
@@ -48,7 +53,7 @@ def score(
 ) -> Card:  # fmt: skip
     """The card of a device. `expect` is told how many rows there will be, `tell` of each as it ends.
 
-    0 jobs: everything in this process.
+    0 jobs: everything in this process. DeviceError where there is no such device, or none is ready.
     """
     began = time.monotonic()
     workers = min(os.cpu_count() or 1, 4) if jobs is None else jobs
@@ -65,8 +70,9 @@ def score(
             found = [_unopened(task, death)]
             tell(found[0])
     options = {"only": list(task.only), "stages": list(task.stages), "quick": task.quick, "keep_going": keep_going}
-    return Card(task.device, pool.description, found, {k: v for k, v in options.items() if v},
-                round(time.monotonic() - began, 1), versions())  # fmt: skip
+    seconds, known = round(time.monotonic() - began, 1), pool.about
+    return Card(task.device, known.description, found, {k: v for k, v in options.items() if v}, seconds, versions(),
+                list(known.dtypes), list(known.hints))  # fmt: skip
 
 
 def by_stage(all_rows: list[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:

@@ -53,5 +53,15 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Outcome":
+        """TypeError or ValueError where these are not the fields of a record."""
         known = {"op": "", "dtype": "", "layout": "", **fields}
-        return cls(**{**known, "status": Status(known["status"])})
+        found = cls(**{**known, "status": Status(known["status"])})
+        for name, value in vars(found).items():
+            if not isinstance(value, _TYPES[name]):
+                raise TypeError(f"{name} is {value!r}")
+        return found
+
+
+_TYPES: dict[str, Any] = {"status": Status, "seconds": int | float, "reference_seconds": int | float, "bytes": int,
+                          "moved": int, **dict.fromkeys(("id", "stage", "op", "dtype", "layout", "reason", "message",
+                                                         "script"), str)}  # fmt: skip

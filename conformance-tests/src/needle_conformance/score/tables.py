@@ -29,7 +29,8 @@ def headline(card: Card) -> str:
     """The score in a line."""
     verdict = "passed" if card.passed else f"NOT PASSED: {len(card.wrong):,} of {len(card.rows):,} rows"
     shares = (("the required ten", card.required), ("all primitives", card.kernels), ("functions", card.functions))
-    return f"{verdict}; native: " + ", ".join(f"{name} {percent(native_share(rows))}" for name, rows in shares if rows)
+    told = [f"{name} {percent(native_share(rows))}" for name, rows in shares if rows]
+    return "; ".join([verdict, *([f"native: {', '.join(told)}"] if told else [])])
 
 
 def left_out(card: Card) -> str:
@@ -38,6 +39,8 @@ def left_out(card: Card) -> str:
              "keep_going": "with --keep-going"}  # fmt: skip
     told = [f"{text} {', '.join(value)}" if isinstance(value := card.options[key], list | tuple) else text
             for key, text in parts.items() if card.options.get(key)]  # fmt: skip
+    if card.options.get("quick") and card.untried:
+        told.append(f"{len(card.untried)} dtypes not tried ({', '.join(card.untried)})")
     return f"a part of the suite: {'; '.join(told)}" if told else ""
 
 

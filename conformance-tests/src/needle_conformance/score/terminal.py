@@ -30,6 +30,8 @@ def print_card(out: Console, card: Card, view: str, failures: int) -> None:
     for table in [tables.stages(card), *VIEWS[view](card)]:
         print_table(out, table)
     _print_failures(out, card, failures)
+    for hint in card.hints:
+        out.print(f"hint: {hint}", style="yellow", markup=False)
     if tables.left_out(card):
         out.print(tables.left_out(card), style="yellow")
     style = "bold green" if card.passed else "bold red"
@@ -93,7 +95,8 @@ class Watch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.progress.stop()
+        if self.progress.live.is_started:  # it would write a line where it never began
+            self.progress.stop()
 
     def expect(self, count: int) -> None:
         self.progress.update(self.task, total=count)

@@ -11,10 +11,12 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import asdict
 from typing import Any, TextIO
 
-from needle.dispatch import dispatcher
+from needle.errors import DeviceError
 from needle.registry import device as as_device
+from needle_conformance.score.about import about
 from needle_conformance.score.attempt import Attempts
 from needle_conformance.score.rows import rows
 
@@ -29,9 +31,12 @@ def main() -> None:
 def serve(commands: TextIO, answers: TextIO) -> None:
     asked = json.loads(commands.readline())
     _tell(answers, opening=True)
-    device = as_device(asked["device"])
-    backend = dispatcher(device).backend
-    _tell(answers, ready=str(device), description=backend.describe(), dtypes=sorted(backend.dtypes))
+    try:
+        device = as_device(asked["device"])
+    except DeviceError as error:
+        _tell(answers, no_device=str(error))
+        return
+    _tell(answers, about=asdict(about(device)))
     if asked["list"]:
         wanted = rows(device, tuple(asked["only"]), tuple(asked["stages"]), asked["quick"])
         _tell(answers, rows=[row.outcome().as_dict() for row in wanted])

@@ -17,7 +17,7 @@ from needle.dtype import float32
 from needle.errors import ShapeError
 from needle.kinds import Binary, Unary
 from needle.layout import Layout
-from needle.shape import Shape
+from needle.shape import Shape, only_defaults
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -171,12 +171,14 @@ class NDArray(Strided):
         shape = tuple(1 if a == at else n for a, n in enumerate(self.shape) if keepdims or a != at)
         return view, NDArray.make(shape, device=self.device)
 
-    def sum(self, axis: Axes = None, keepdims: bool = False) -> Self:
+    def sum(self, axis: Axes = None, keepdims: bool = False, **numpy: Any) -> Self:
         """Over one axis, or over everything."""
+        only_defaults("sum", numpy)
         return self._reduced(self.array.sum, axis, keepdims)
 
-    def max(self, axis: Axes = None, keepdims: bool = False) -> Self:
+    def max(self, axis: Axes = None, keepdims: bool = False, **numpy: Any) -> Self:
         """Over one axis, or over everything."""
+        only_defaults("max", numpy)
         return self._reduced(self.array.max, axis, keepdims)
 
     def _reduced(self, reduce: Callable[..., ours.NDArray], axis: Axes, keepdims: bool) -> Self:

@@ -21,7 +21,7 @@ from needle.live import has_live, live
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
 _HERE = Path(__file__).parents[1]  # needle itself: its lines are not the user's
-_LIBRARIES = ("needle_nn",)
+_LIBRARIES = ("needle_nn", "numpy")
 
 # What stands for a whole in a graph although a device composes it: its parts cannot be recorded, or are others for
 # other indices.
@@ -60,6 +60,7 @@ class Seen:
     grad: Any  # the Tensor, or None
     requires_grad: bool
     forgotten: bool = False  # whether the function dropped the gradient before it looked at it
+    looked: bool = False  # whether it is guarded that there was a gradient, or none
 
 
 class Recorder:
@@ -81,7 +82,8 @@ class Recorder:
         for array in inputs:
             self.device = array.device
             self.inputs.append(self._storage(array, Role.INPUT))
-        self.before = {id(tensor): (tensor, tensor.grad) for tensor in known}
+        self.before = {id(tensor): (tensor, tensor._grad) for tensor in known}
+        self.arguments: list[Any] = []  # the tensors of the arguments, as weak references
 
     # As an observer of dispatch.
 
@@ -128,7 +130,7 @@ class Recorder:
         buffer = tensor.array.buffer
         if id(buffer) in self.made:
             return
-        grad = self.before[id(tensor)][1] if id(tensor) in self.before else tensor.grad
+        grad = self.before[id(tensor)][1] if id(tensor) in self.before else tensor._grad
         self.seen[id(tensor)] = Seen(tensor, tensor.array, grad, tensor.requires_grad)
         if id(buffer) not in self.holders:
             self.holding(f"a tensor of shape {tensor.shape}", lambda: tensor.array)
@@ -145,12 +147,30 @@ class Recorder:
         seen = self.seen.get(id(tensor))
         if seen is None or seen.forgotten:
             return
-        if tensor.grad is not None and tensor.grad is seen.grad:
-            self.holding(f"the gradient of a tensor of shape {tensor.shape}", lambda: tensor.grad.array)
-        if (tensor.grad is None) == (seen.grad is None):  # else the function set it itself
-            has = tensor.grad is not None
+        self._gradient(tensor, tensor._grad, seen)
+
+    def looking(self, tensor: Any, grad: Any) -> None:
+        if self._mine() and not self._muted:
+            self.using(tensor)
+            seen = self.seen.get(id(tensor))
+            if seen is not None and not seen.forgotten:
+                self._gradient(tensor, grad, seen)
+
+    def _gradient(self, tensor: Any, grad: Any, seen: Seen) -> None:
+        """The gradient that a tensor from outside has is needed, or that it has none."""
+        owner = self._owner(tensor)
+        if grad is not None and grad is seen.grad:
+            self.holding(f"the gradient of a tensor of shape {tensor.shape}", lambda: owner()._grad.array)
+        if (grad is None) == (seen.grad is None) and not seen.looked:  # else the function set it itself
+            has, seen.looked = grad is not None, True
             text = f"the gradient of a tensor of shape {tensor.shape} was {'there' if has else 'None'}"
-            self.guards.append(Guard(text, lambda: tensor.grad is not None, has))
+            self.guards.append(Guard(text, lambda: owner()._grad is not None, has))
+
+    def _owner(self, tensor: Any) -> Callable[[], Any]:
+        """Whoever stands at a replay where this tensor stands now: the same, or the argument in its place."""
+        arguments = self.arguments
+        place = next((i for i, given in enumerate(arguments) if given() is tensor), None)
+        return (lambda: tensor) if place is None else (lambda: arguments[place]())
 
     def expecting(self, what: str, read: Callable[[], Any]) -> None:
         if self._mine():

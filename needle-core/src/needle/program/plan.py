@@ -116,7 +116,7 @@ class Execution:
                     after = order(self.graph.nodes, self.memory) if after is None else after
                     within = [[i - start for i in those if i >= start] for those in after[start : start + len(group)]]
                     joined = self._recording(device, group, within)
-                elif all(step.fixed for step in group):
+                if joined is None and all(step.fixed for step in group):
                     joined = self._sequence(device, group)
             runs += [step.run for step in group] if joined is None else [joined]
             start += len(group)

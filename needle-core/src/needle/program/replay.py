@@ -1,10 +1,11 @@
 """Program: a captured function, ready to run again; and how it is captured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import ref
 
-from needle.errors import GraphError
+from needle.errors import ArgumentError, GraphError
 from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Guard, Holder, Recorder, Seen, recording
@@ -46,6 +47,7 @@ class Program:
     flags: list[tuple[Tensor, bool]]  # which tensors from outside required gradients
     surroundings: Surroundings
     rebindings: list[Rebound]  # names whose tensors each call replaces
+    arguments: list[Any]  # the tensors of this call, as weak references
     passing: str  # why it may not be kept: what Python changed while it ran
 
     def __post_init__(self) -> None:
@@ -53,12 +55,13 @@ class Program:
         self.written = [i for i, storage in enumerate(self.inputs) if storage in written]
         self.forgotten = [update for update in self.updates if update.forgotten]
 
-    def fits(self) -> bool:
+    def fits(self, inputs: list[Tensor]) -> bool:
         """Whether the world outside is as it was during capture; memory that was replaced is bound anew."""
+        self.arguments[:] = map(ref, inputs)
         return (
             all(one.fits for one in self.rebindings)
-            and not self._rebind()
             and all(guard.holds for guard in self.guards)
+            and not self._rebind()
             and all(tensor.requires_grad is flag for tensor, flag in self.flags)
             and not self.surroundings.changed()
         )
@@ -153,6 +156,7 @@ def capture(
     """Run a function and record it: what it returns, and the program. Inputs are compacted."""
     args, kwargs = arguments
     recorder = Recorder([tensor.array for tensor in inputs], known)
+    recorder.arguments[:] = map(ref, inputs)
     surroundings = Surroundings(function, [x for x in flatten(arguments)[0] if not isinstance(x, Tensor)])
     with recording(recorder):
         result = function(*args, **kwargs)
@@ -171,7 +175,7 @@ def capture(
     program = Program(
         graph, improved, stages, execution, recorder.inputs, list(recorder.holders.values()), recorder.guards,
         recorder.renewals, updates, list(recorder.seen.values()), shape, returned, flags, surroundings, rebindings,
-        passing,
+        recorder.arguments, passing,
     )  # fmt: skip
     _detach(graph, improved)
     return result, program
@@ -186,13 +190,21 @@ class Making:
     execution: Callable[[Graph], Any] = Execution
 
 
+def known_passes(names: Any) -> frozenset[str]:
+    """These names of passes; raises where one is none."""
+    if not isinstance(names, Iterable):
+        raise ArgumentError(f"compile: disable takes names of passes, not {names!r}")
+    names = frozenset(names)
+    unknown = sorted(map(str, names - PASSES.keys()))
+    if unknown:
+        raise GraphError(f"compile: no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
+    return names
+
+
 def improve(
     graph: Graph, disable: frozenset[str] = frozenset(), passes: tuple[str, ...] = tuple(PASSES)
 ) -> tuple[Graph, list[tuple[str, int, int]]]:
     """Passes, one after another, and what each left."""
-    unknown = disable - PASSES.keys()
-    if unknown:
-        raise GraphError(f"compile: no pass {min(unknown)!r}; there are {', '.join(PASSES)}")
     stages, most_alive = [], max(alive(graph), default=0)
     for name, run in PASSES.items():
         if name in passes and name not in disable:
@@ -211,6 +223,8 @@ def _returned(leaf: Any, recorder: Recorder, inputs: list[Tensor], operands: lis
             f"compile: a result of shape {leaf.shape} could still be differentiated; call backward() inside the "
             "function, or run it under needle.no_grad()"
         )
+    if isinstance(leaf, Iterator):
+        raise GraphError("compile: a result is an iterator, which would be at its end after a replay; return a list")
     if isinstance(leaf, Tensor | NDArray):
         array = leaf.array if isinstance(leaf, Tensor) else leaf
         if recorder.is_foreign(array):

@@ -2,9 +2,9 @@
 
 A replay does not run Python, so a number in a closure, a global or an attribute would be what it was during capture for
 ever. What the code of a function names is looked up once: closure cells, globals and attributes, also those of the
-functions and objects that it calls. Numbers and text are remembered by value, lists, sets and dicts by what is in them,
-all else by identity. Before each replay all must be as it was. What the layers and optimizers of needle read is known
-otherwise (`tracing`); of needle's own code only what modules keep in attributes is looked at.
+functions and objects that it calls. Numbers and text are remembered by value, lists, sets, dicts and small NumPy arrays
+by what is in them, all else by identity. Before each replay all must be as it was. What the layers and optimizers of
+needle read is known otherwise (`tracing`); of needle's own code only what modules keep in attributes is looked at.
 """
 
 import dis
@@ -21,6 +21,8 @@ _GONE = object()
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _CONTAINERS = (list, dict, set)
 _LARGEST = 1000  # elements of a container that are remembered; more are data, not settings
+_MOST = 5000  # objects and containers that are looked at
+_DEEPEST = 60  # of them behind one another
 _FOREIGN = frozenset({*sys.stdlib_module_names, "numpy", "torch", "pytest", "pluggy"})
 
 
@@ -57,6 +59,7 @@ class Surroundings:
         self.cells: list[tuple[Any, str, Any]] = []
         self.containers: list[tuple[Any, str, Any]] = []
         self._visited: set[tuple[int, Any]] = set()
+        self._depth = 0
         self._kept: list[Any] = []  # what was visited, so that its identity is no other's
         self._generators = _generators()
         self._follow(function, None)
@@ -138,8 +141,13 @@ class Surroundings:
 
     def _value(self, value: Any, attributes: frozenset[str], name: str) -> None:
         """What can be read through a value that code has at hand."""
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _PLAIN) or self._depth > _DEEPEST or len(self._visited) > _MOST:
             return
+        self._depth += 1
+        self._look(value, attributes, name)
+        self._depth -= 1
+
+    def _look(self, value: Any, attributes: frozenset[str], name: str) -> None:
         if isinstance(value, tuple) or type(value) in _CONTAINERS:
             if not self._visit(value, attributes) or len(value) > _LARGEST:
                 return
@@ -147,6 +155,9 @@ class Surroundings:
                 self.containers.append((value, name, _contents(value)))
             for part in value.values() if isinstance(value, dict) else value:
                 self._value(part, attributes, name)
+        elif isinstance(value, np.ndarray):
+            if value.size <= _LARGEST:
+                self.containers.append((value, name, _contents(value)))
         elif isinstance(value, types.FunctionType | types.MethodType | partial):
             if _root(getattr(value, "__module__", None)) not in _FOREIGN:
                 self._follow(value, None)
@@ -157,10 +168,12 @@ class Surroundings:
 
     def _object(self, thing: Any, attributes: frozenset[str], name: str) -> None:
         """The attributes of an object, or module, that code names; and what its methods of these names read."""
-        if isinstance(thing, type) or not hasattr(thing, "__dict__") or _is_known(thing):
-            return
+        if isinstance(thing, type):
+            return self._class(thing, attributes)
+        if not hasattr(thing, "__dict__") or _is_known(thing):
+            return None
         if not self._visit(thing, attributes):
-            return
+            return None
         own = thing.__dict__
         for attribute in attributes:
             if attribute in own:
@@ -172,7 +185,21 @@ class Surroundings:
                 if isinstance(member, types.FunctionType):
                     self._follow(member, thing)
         if not isinstance(thing, types.ModuleType):
+            self._class(type(thing), attributes)
             self._callable_object(thing)
+        return None
+
+    def _class(self, kind: type, attributes: frozenset[str]) -> None:
+        """The numbers, text and containers that a class of the user's, or one above it, keeps for all its objects."""
+        for one in kind.__mro__:
+            if _root(one.__module__) in _FOREIGN | {"needle", "needle_nn"} or not self._visit(one, attributes):
+                continue
+            own = one.__dict__
+            for attribute in attributes & own.keys():
+                value = own[attribute]
+                if isinstance(value, (*_PLAIN, tuple)) or type(value) in _CONTAINERS:
+                    self.items.append((own, attribute, value))  # type: ignore[arg-type]
+                    self._value(value, attributes, f"{one.__name__}.{attribute}")
 
     def _visit(self, thing: Any, how: Any) -> bool:
         """Whether it is met in this way for the first time."""
@@ -215,6 +242,8 @@ def _content(cell: Any) -> Any:
 def _contents(container: Any) -> list[Any]:
     if isinstance(container, dict):
         return [*container, *container.values()]
+    if isinstance(container, np.ndarray):
+        return [container.dtype.str, str(container.shape), container.tobytes()]
     return list(container)
 
 

@@ -136,7 +136,7 @@ def macs_of(op: str, args: tuple[Any, ...]) -> int:
         return int(dst.size * a.shape[-2 if transposed else -1])
     if op == "linear":
         return int(args[0].size * args[1].shape[-1])
-    if op == "conv2d":
+    if op in ("conv2d", "conv2d_bias"):
         return int(args[0].size * prod(args[2].shape[:3]))
     if op == "attention":
         _, q, k, v = args[:4]

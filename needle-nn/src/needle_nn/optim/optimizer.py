@@ -103,6 +103,9 @@ class Optimizer:
         self._count()
         if tracing.active is not None:
             tracing.active.repeating(self._count)
+            tracing.active.expecting(f"an optimizer had {len(self.params)} parameters", lambda: len(self.params))
+            state = self.state
+            tracing.active.expecting("an optimizer's state was what it had", lambda: self.state is state)
         states = iter(self.state)
         for group in self.param_groups:
             for (device, _), columns in self._columns(group, states).items():

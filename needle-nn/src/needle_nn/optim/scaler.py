@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from needle import Tensor, no_grad
+from needle import Tensor, no_grad, tracing
 from needle.errors import ArgumentError
 from needle_nn.optim.optimizer import Optimizer
 
@@ -33,7 +33,13 @@ class GradScaler:
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss times the scale."""
-        return loss * self.value if self.enabled else loss
+        return loss * self._now() if self.enabled else loss
+
+    def _now(self) -> float:
+        """The scale; in a captured function, one that is read anew."""
+        if tracing.active is None:
+            return self.value
+        return tracing.active.number(lambda: self.value)  # type: ignore[no-any-return]
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the scale, as clipping them needs; `step` does it otherwise."""
@@ -42,7 +48,7 @@ class GradScaler:
         grads = [p.grad for p in optimizer.params if p.grad is not None]
         with no_grad():
             for grad in grads:
-                grad.writable().assign((grad * (1.0 / self.value)).array)
+                grad.writable().assign((grad * (1.0 / self._now())).array)
             self._finite[id(optimizer)] = all_finite(grads)
 
     def step(self, optimizer: Optimizer) -> bool:

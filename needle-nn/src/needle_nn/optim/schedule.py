@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from needle import tracing
 from needle.errors import ArgumentError, DataError
 from needle_nn.optim.optimizer import Optimizer
 
@@ -62,6 +63,12 @@ class Schedule:
         self._assign()
 
     def step(self) -> None:
+        """The next step's rates; in a captured function, each replay does it too."""
+        self._advance()
+        if tracing.active is not None:
+            tracing.active.repeating(self._advance)
+
+    def _advance(self) -> None:
         self.steps += 1
         self._assign()
 
