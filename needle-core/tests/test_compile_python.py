@@ -1,10 +1,13 @@
 """needle.compile and what Python can do around it: the right result, or an error of one line."""
 
+import collections
 import copy
 import dataclasses
+import gc
 import pickle
 import random
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +80,25 @@ def in_the_class_of_an_object() -> tuple[Callable[..., Any], Callable[[], None]]
 
     settings = Settings()
     return lambda x: x * settings.k, lambda: setattr(Settings, "k", Settings.k + 1)
+
+
+def in_a_slot() -> tuple[Callable[..., Any], Callable[[], None]]:
+    class Settings:
+        __slots__ = ("k",)
+
+    settings = Settings()
+    settings.k = 1.0
+    return lambda x: x * settings.k, lambda: setattr(settings, "k", settings.k + 1)
+
+
+def in_an_attribute_named_by_text() -> tuple[Callable[..., Any], Callable[[], None]]:
+    config = Config(1.0)
+    return lambda x: x * getattr(config, "k"), lambda: setattr(config, "k", config.k + 1)  # noqa: B009
+
+
+def in_a_deque() -> tuple[Callable[..., Any], Callable[[], None]]:
+    settings = collections.deque([1.0])
+    return lambda x: x * settings[0], lambda: settings.__setitem__(0, settings[0] + 1)
 
 
 def in_a_numpy_array() -> tuple[Callable[..., Any], Callable[[], None]]:
@@ -469,3 +491,13 @@ def test_tensors_that_an_attribute_is_given_anew() -> None:
 def test_a_result_that_ends_is_refused() -> None:
     with pytest.raises(GraphError, match="a result is an iterator"):
         ndl.compile(lambda x: (part for part in [x + 1]))(tensor(3))
+
+
+def test_arguments_are_not_kept() -> None:
+    compiled, x = ndl.compile(lambda x: (x * 2 + 1).tanh()), tensor(3)
+    for _ in range(2):
+        compiled(x)
+    gone = weakref.ref(x)
+    del x
+    gc.collect()
+    assert gone() is None

@@ -99,7 +99,7 @@ class Compiled:
         return sum(p.execution.memory.nbytes for programs in self.programs.values() for p in programs)
 
     def graphs(self) -> list[Any]:
-        """The improved Graph of each program."""
+        """The improved Graph of each program: print it, or `needle.program.picture.draw(graph, "step.svg")`."""
         return [program.graph for programs in self.programs.values() for program in programs]
 
     @property

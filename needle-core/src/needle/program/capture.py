@@ -132,7 +132,8 @@ class Recorder:
             return
         grad = self.before[id(tensor)][1] if id(tensor) in self.before else tensor._grad
         self.seen[id(tensor)] = Seen(tensor, tensor.array, grad, tensor.requires_grad)
-        if id(buffer) not in self.holders:
+        storage = self.storages.get(id(buffer))
+        if id(buffer) not in self.holders and (storage is None or storage.role is not Role.INPUT):
             self.holding(f"a tensor of shape {tensor.shape}", lambda: tensor.array)
 
     def forgetting(self, tensor: Any) -> None:

@@ -171,10 +171,11 @@ def capture(
     improved, stages = improve(graph, by.disable, by.passes)
     execution = by.execution(improved)
     given = set(map(id, inputs))
-    flags = [(seen.tensor, seen.requires_grad) for seen in recorder.seen.values() if id(seen.tensor) not in given]
+    outside = [seen for seen in recorder.seen.values() if id(seen.tensor) not in given]  # arguments are not kept
+    flags = [(seen.tensor, seen.requires_grad) for seen in outside]
     program = Program(
         graph, improved, stages, execution, recorder.inputs, list(recorder.holders.values()), recorder.guards,
-        recorder.renewals, updates, list(recorder.seen.values()), shape, returned, flags, surroundings, rebindings,
+        recorder.renewals, updates, outside, shape, returned, flags, surroundings, rebindings,
         recorder.arguments, passing,
     )  # fmt: skip
     _detach(graph, improved)
@@ -194,11 +195,11 @@ def known_passes(names: Any) -> frozenset[str]:
     """These names of passes; raises where one is none."""
     if not isinstance(names, Iterable):
         raise ArgumentError(f"compile: disable takes names of passes, not {names!r}")
-    names = frozenset(names)
-    unknown = sorted(map(str, names - PASSES.keys()))
+    given: frozenset[str] = frozenset(names)
+    unknown = sorted(map(str, given - PASSES.keys()))
     if unknown:
         raise GraphError(f"compile: no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
-    return names
+    return given
 
 
 def improve(

@@ -11,6 +11,7 @@ import dis
 import random
 import sys
 import types
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 
 _GONE = object()
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
-_CONTAINERS = (list, dict, set)
+_CONTAINERS = (list, dict, set, deque, defaultdict, OrderedDict)
 _LARGEST = 1000  # elements of a container that are remembered; more are data, not settings
 _MOST = 5000  # objects and containers that are looked at
 _DEEPEST = 60  # of them behind one another
@@ -48,6 +49,8 @@ def names_in(code: types.CodeType) -> Names:
             inner = names_in(constant)
             found.update(dict.fromkeys(inner.globals))
             attributes |= inner.attributes
+        elif isinstance(constant, str) and "getattr" in found:
+            attributes.add(constant)
     return Names(tuple(found), frozenset(attributes))
 
 
@@ -170,8 +173,10 @@ class Surroundings:
         """The attributes of an object, or module, that code names; and what its methods of these names read."""
         if isinstance(thing, type):
             return self._class(thing, attributes)
-        if not hasattr(thing, "__dict__") or _is_known(thing):
+        if _is_known(thing):
             return None
+        if not hasattr(thing, "__dict__"):
+            return self._slots(thing, attributes, name)
         if not self._visit(thing, attributes):
             return None
         own = thing.__dict__
@@ -188,6 +193,18 @@ class Surroundings:
             self._class(type(thing), attributes)
             self._callable_object(thing)
         return None
+
+    def _slots(self, thing: Any, attributes: frozenset[str], name: str) -> None:
+        """The attributes of an object that keeps them in slots."""
+        own = {slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())}
+        if not own or not self._visit(thing, attributes):
+            return
+        for attribute in attributes & own:
+            value = getattr(thing, attribute, _GONE)
+            self.items.append((_Slots(thing), attribute, value))  # type: ignore[arg-type]
+            self._value(value, attributes, f"{name}.{attribute}")
+        self._class(type(thing), attributes)
+        self._callable_object(thing)
 
     def _class(self, kind: type, attributes: frozenset[str]) -> None:
         """The numbers, text and containers that a class of the user's, or one above it, keeps for all its objects."""
@@ -208,6 +225,19 @@ class Surroundings:
         self._visited.add((id(thing), how))
         self._kept.append(thing)
         return True
+
+
+class _Slots:
+    """An object's slots, read as a dict is."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def get(self, name: str, default: Any) -> Any:
+        return getattr(self.thing, name, default)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.thing, name, value)
 
 
 def _code(function: Any) -> types.CodeType | None:
