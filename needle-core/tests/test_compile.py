@@ -384,3 +384,9 @@ def test_fused_steps_round_to_halves(dtype: str, device: str) -> None:
     expected = compiled.function(x).numpy()
     for _ in range(2):
         np.testing.assert_array_equal(compiled(x).numpy(), expected)
+
+
+def test_the_text_of_a_graph_names_the_activation_of_a_product() -> None:
+    compiled = ndl.compile(lambda x, w, b: ndl.linear(x, w, b).relu())
+    compiled(*(ndl.ones(*shape, device="numpy") for shape in ((2, 3), (3, 4), (1, 4))))
+    assert "relu" in str(compiled.graphs()[0])

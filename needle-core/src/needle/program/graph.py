@@ -209,7 +209,9 @@ class _Names:
             if operands_in(arg):
                 if i not in written:
                     parts.append(", ".join(map(self.view, operands_in(arg))))
-            elif not isinstance(arg, Kind):
+            elif isinstance(arg, Kind):
+                parts += [arg.name.lower()] if i > 0 else []  # the first one names the node
+            else:
                 parts.append(f"<{arg}>" if is_live(arg) else str(arg))
         return f"{node.name}({', '.join(parts)})"
 
