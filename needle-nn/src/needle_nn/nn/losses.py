@@ -1,5 +1,6 @@
 """Losses: how far predictions are from their targets, as one number."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import needle
@@ -11,7 +12,11 @@ from needle_nn.nn.module import Module
 class Loss(Module):
     """The mean of what `values` gives for each prediction; or its sum, or all of it: "none"."""
 
-    reductions: ClassVar = {"mean": Tensor.mean, "sum": Tensor.sum, "none": lambda values: values}
+    reductions: ClassVar[dict[str, Callable[[Tensor], Tensor]]] = {
+        "mean": Tensor.mean,
+        "sum": Tensor.sum,
+        "none": lambda values: values,
+    }
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
@@ -24,7 +29,7 @@ class Loss(Module):
         raise NotImplementedError(f"{type(self).__name__} has no values")
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.reductions[self.reduction](self.values(x, y))  # type: ignore[no-any-return]
+        return self.reductions[self.reduction](self.values(x, y))
 
     def _check_equal(self, x: Tensor, y: Tensor) -> None:
         """Predictions and targets have one shape: nothing is broadcast in silence."""
