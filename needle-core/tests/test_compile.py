@@ -271,6 +271,7 @@ def test_a_refused_function_leaves_nothing_behind() -> None:
         (lambda: ndl.compile(lambda x: x)(np.ones(3)), ArgumentError, "was given a ndarray"),
         (lambda: ndl.compile(lambda x: x, compiler="no"), ArgumentError, "no compiler 'no'; .*pip install needle-no"),
         (lambda: ndl.compile(lambda x: x, depth=3), ArgumentError, "no option 'depth'; needle takes none"),
+        (lambda: ndl.compile(Pair), ArgumentError, r"not the class Pair; make one first: Pair\(...\)$"),
         (lambda: ndl.compile(3), ArgumentError, "takes a function, not int"),
         (lambda: ndl.compile(lambda x: x, device="nowhere"), DeviceError, "no device 'nowhere'"),
         (lambda: ndl.compile(lambda x: x + 1, disable="magic"), NeedleError, "no pass 'magic'"),

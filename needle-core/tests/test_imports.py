@@ -28,8 +28,8 @@ reductions
 ndarray program.graph
 backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-ops.curves ops.recurrent program.capture program.fusion program.layouts program.memory program.picture program.steady
-program.unfolding program.updates
+ops.curves ops.recurrent program.capture program.epilogues program.fusion program.layouts program.memory program.picture
+program.steady program.unfolding program.updates
 program.recompute
 profiler program.order program.passes
 program.plan

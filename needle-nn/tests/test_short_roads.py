@@ -8,7 +8,7 @@ import pytest
 
 import needle
 from needle import Tensor, nn
-from needle.dispatch import Call, observers
+from needle.dispatch import Call, dispatcher, observers
 from needle.errors import DeviceError, ShapeError
 
 
@@ -37,9 +37,9 @@ def primitives(call: Callable[[], Any]) -> list[str]:
 
 def block(device: needle.Device, rng: np.random.Generator) -> nn.Sequential:
     norm = nn.BatchNorm2d(5, device=device)
-    norm.running_mean.array.assign(rng.standard_normal(5))
-    norm.running_var.array.assign(rng.uniform(0.5, 2, 5))
-    norm.weight.array.assign(rng.standard_normal(5))
+    norm.running_mean.array.assign(rng.standard_normal(5, np.float32))
+    norm.running_var.array.assign(rng.uniform(0.5, 2, 5).astype(np.float32))
+    norm.weight.array.assign(rng.standard_normal(5, np.float32))
     return nn.Sequential(nn.Conv(3, 5, 3, device=device), norm, nn.ReLU()).eval()  # type: ignore[no-any-return]
 
 
@@ -88,6 +88,77 @@ def test_training_and_captures_take_the_modules_one_by_one(rng: np.random.Genera
             np.testing.assert_allclose(compiled(x).numpy(), expected, rtol=1e-5, atol=1e-6)
         model.train()
         assert "moments" in primitives(lambda: model(x))
+
+
+def resnet9(device: needle.Device, rng: np.random.Generator) -> nn.Sequential:
+    """In evaluation, with statistics and scales of their own."""
+
+    def part(n: int, m: int, size: int = 3, stride: int = 2) -> nn.Sequential:
+        conv, norm = nn.Conv(n, m, size, stride, device=device), nn.BatchNorm2d(m, device=device)
+        conv.bias.array.assign(rng.standard_normal(m, np.float32))
+        norm.running_mean.array.assign(rng.standard_normal(m, np.float32))
+        norm.running_var.array.assign(rng.uniform(0.5, 2, m).astype(np.float32))
+        norm.bias.array.assign(rng.standard_normal(m, np.float32))
+        return nn.Sequential(conv, norm, nn.ReLU())
+
+    def residual(n: int) -> nn.Residual:
+        return nn.Residual(nn.Sequential(part(n, n, stride=1), part(n, n, stride=1)))
+
+    head = nn.Flatten(), nn.Linear(8, 8, device=device), nn.ReLU(), nn.Linear(8, 3, device=device)
+    layers = part(3, 4, 7, 4), part(4, 4), residual(4), part(4, 8), part(8, 8), residual(8)
+    return nn.Sequential(*layers, *head).eval()  # type: ignore[no-any-return]
+
+
+def test_a_compiled_resnet9_takes_no_more_kernels(device: needle.Device, rng: np.random.Generator) -> None:
+    model = resnet9(device, rng)
+    x = Tensor(rng.standard_normal((2, 3, 32, 32)), device=device, dtype="float32")
+    compiled, plain = needle.compile(model), needle.compile(model, disable="epilogues")
+    with needle.no_grad():
+        expected, eager = model(x).numpy(), primitives(lambda: model(x))
+        for function in (compiled, plain):
+            for _ in range(3):
+                np.testing.assert_allclose(function(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+        after, before = primitives(lambda: compiled(x)), primitives(lambda: plain(x))
+        last = compiled(x).numpy()
+    if "conv2d_bias" in eager and not dispatcher(device).backend.implements("recording"):
+        assert after.count("conv2d_bias") == after.count("batch_norm_relu") == 8
+        assert len(after) <= len(eager) < len(before)
+        np.testing.assert_array_equal(last, expected)
+    assert len(after) <= len(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_compiled_block_computes_the_bits_of_its_primitives(rng: np.random.Generator, dtype: str) -> None:
+    model = block(needle.numpy(), rng).to(dtype=dtype)
+    x = image(needle.numpy(), rng).astype(dtype)
+    with needle.no_grad():
+        compiled = needle.compile(model)
+        compiled(x)
+        assert primitives(lambda: compiled(x)) == primitives(lambda: model(x)) == ["conv2d_bias", "batch_norm_relu"]
+        np.testing.assert_array_equal(compiled(x).numpy(), model(x).numpy())
+
+
+def test_training_takes_them_too(device: needle.Device, rng: np.random.Generator) -> None:
+    """Forward and backward, whose gradients read none of what disappears."""
+    model, x = block(device, rng).train(), image(device, rng)
+
+    def step() -> Tensor:
+        for p in model.parameters():
+            p.grad = None
+        loss = (model(x) * x[:, :1]).sum()
+        loss.backward()
+        return loss.detach()
+
+    compiled = needle.compile(step)
+    for _ in range(3):
+        compiled()
+    seen = primitives(compiled)
+    found = [p.grad.numpy() for p in model.parameters()]
+    if device == needle.numpy():
+        assert seen.count("conv2d_bias") == seen.count("batch_norm_relu") == 1
+    step()
+    for p, grad in zip(model.parameters(), found, strict=True):
+        np.testing.assert_allclose(grad, p.grad.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_one_norm_may_stand_twice(device: needle.Device, rng: np.random.Generator) -> None:

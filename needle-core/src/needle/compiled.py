@@ -234,6 +234,9 @@ def compile(
     `if x.sum() > 0`) cannot be replayed and is refused with its line; what else Python does inside, such as printing,
     happens once. Numbers, text and containers that the function reads in closures, globals and attributes are looked at
     before each replay: if they are others, it is captured again; if it changes them itself, it is not replayed at all.
+    Not seen is what changes in place in lists, dicts and NumPy arrays of more than 1000 elements. Results that could
+    still be differentiated are refused: compute them under `no_grad`, or return their `detach()`.
+
     `disable` names passes to leave out; `limit` is how many programs are kept. `compiler` names another compiler, such
     as "tvm" of the package needle-tvm, and `options` are its own.
     """
@@ -241,6 +244,9 @@ def compile(
         return functools.partial(compile, device=device, compiler=compiler, disable=disable, limit=limit, **options)
     if not callable(function):
         raise ArgumentError(f"compile: takes a function, not {type(function).__name__}")
+    if inspect.isclass(function):
+        name = function.__name__
+        raise ArgumentError(f"compile: takes a function or module, not the class {name}; make one first: {name}(...)")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise ArgumentError(
             "compile: takes a function that returns, not a generator or coroutine: it ends after a replay"

@@ -1,4 +1,4 @@
-"""Passes that make a graph smaller: dead code, common subexpressions, constants, copies, epilogues.
+"""Passes that make a graph smaller: dead code, common subexpressions, constants, copies; and the list of all passes.
 
 Each is a plain function Graph -> Graph with a name by which it can be switched off. A temporary that is written once
 and whole is a value like any other; what is written in parts or again and again is left alone.
@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from needle.dispatch import WRITES
-from needle.kinds import Unary
 from needle.layout import Layout
+from needle.program.epilogues import epilogues
 from needle.program.fusion import fuse_elementwise, fuse_reductions
 from needle.program.graph import Graph, Node, Operand, Role, Storage, map_operands, operands_in
 from needle.program.layouts import fold_broadcasts, fold_layouts
@@ -106,33 +106,6 @@ def forward_copies(graph: Graph) -> Graph:
                 continue
         kept.append(node)
     return Graph(kept, [resolved(x) for x in graph.results])
-
-
-def epilogues(graph: Graph) -> Graph:
-    """relu of a linear map is computed by the linear map, while its result is in registers."""
-    values, readers = _Values(graph), graph.readers()
-    maps: dict[Storage, int] = {}
-    kept: list[Node | None] = []
-    for node in graph.nodes:
-        at = maps.get(node.args[2].storage) if node.op == "unary" and node.args[0] is Unary.RELU else None
-        before = None if at is None else kept[at]
-        if at is not None and before is not None and len(readers[before.args[0].storage]) == 1:
-            result, source = node.args[1], node.args[2]
-            if result.whole and source.whole and not _written(kept[at:], before.reads):
-                target = Operand(result.storage, before.args[0].layout, result.dtype)
-                kept[at] = None
-                kept.append(Node("linear", node.device, (target, *before.args[1:5], Unary.RELU)))
-                continue
-        if node.op == "linear" and node.args[5] is None and values.single(node) is not None:
-            maps[node.args[0].storage] = len(kept)
-        kept.append(node)
-    return Graph([node for node in kept if node is not None], graph.results)
-
-
-def _written(nodes: list[Node | None], operands: list[Operand]) -> bool:
-    """Whether one of the nodes writes where one of the operands lies."""
-    places = {x.storage for x in operands}
-    return any(x.storage in places for node in nodes if node is not None for x in node.writes)
 
 
 def _shifted(layout: Layout, offset: int) -> Layout:

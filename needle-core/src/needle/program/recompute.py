@@ -13,7 +13,7 @@ from needle.program.memory import alive, spans
 SHARE = 0.72  # of what was alive at once when the graph was captured: how far memory is to go down
 MOST = 64  # attempts
 SMALLEST = 1 << 16  # bytes of a result that is worth it
-_CHEAP = frozenset({*STEPS, "batch_norm", "layer_norm", "rms_norm", "copy"})
+_CHEAP = frozenset({*STEPS, "batch_norm", "batch_norm_relu", "layer_norm", "rms_norm", "copy"})
 _DEEPEST = 3  # nodes in a row that are computed again for one result
 
 
