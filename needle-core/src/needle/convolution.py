@@ -50,7 +50,7 @@ class Convolutions(Views):
         return out
 
     def conv2d_bias(self, kernel: Self, bias: Self, window: Window) -> Self:
-        """conv2d and a bias (O,). A capture gets the two steps, which its passes join to each other or to what follows."""
+        """conv2d and a bias (O,). A capture gets two steps, which its passes join to each other or to what follows."""
         if tracing.active is not None or not dispatch.offers(self.device, "conv2d_bias"):
             return self.conv2d(kernel, window)._binary(Binary.ADD, bias)
         out = self.new(conv_shape(self.shape, kernel.shape, window), self.dtype)

@@ -56,7 +56,7 @@ class Normalizations(Views):
         return out
 
     def batch_norm_relu(self, weight: Self, bias: Self, mean: Self, var: Self, eps: float) -> Self:
-        """relu of batch_norm. A capture gets the two steps, which its passes join to each other or to what follows."""
+        """relu of batch_norm. A capture gets two steps, which its passes join to each other or to what follows."""
         if tracing.active is not None or not dispatch.offers(self.device, "batch_norm_relu"):
             return self.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU)
         out = self.new(self.shape, self.dtype)
