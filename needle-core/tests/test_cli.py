@@ -2,6 +2,9 @@
 
 import inspect
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -208,6 +211,16 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(doctor, "examine", interrupted)
     assert cli.main(["doctor"]) == 130
+
+
+@pytest.mark.parametrize("command", ["doctor", "devices"])
+def test_a_reader_that_had_enough_is_no_traceback(command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    line = [sys.executable, "-c", "import sys; from needle.cli import main; sys.exit(main())", command]
+    ended = subprocess.run(line, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_table_aligns_columns() -> None:

@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         status: int = args.run(args)
+        sys.stdout.flush()  # here, where a closed pipe can be told from other failures
         return status
     except NeedleError as error:
         if os.environ.get("NEEDLE_DEBUG") == "1":
@@ -74,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130  # what shells give for a command ended by Ctrl-C
+    except BrokenPipeError:  # the reader of the pipe, `head` perhaps, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own flush at exit then has a reader
+        return 141  # what shells give for a command ended by SIGPIPE
 
 
 def _parser() -> argparse.ArgumentParser:
