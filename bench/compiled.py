@@ -208,6 +208,7 @@ def main(arguments: list[str]) -> None:
     threads = f"{n} thread{'s' * (n > 1)}"
     stem = f"compiled-cpu-{threads.replace(' ', '-')}"
     path = args.out / f"{stem}.json"
+    args.out.mkdir(parents=True, exist_ok=True)  # before anything is raced, in case that it cannot be
     before = json.loads(path.read_text()) if path.exists() else {"seconds": {}, "first call": {}}
     found, first = before["seconds"], before["first call"]
     for group, works in GROUPS.items():
@@ -218,10 +219,10 @@ def main(arguments: list[str]) -> None:
         first[group] = {name: seconds for name, (_, seconds) in raced.items()}
         show(group, found[group])
         print(f"{group}: first compiled calls take up to {report.duration(max(first[group].values()))}")
-    means = {group: statistics.geometric_mean(map(best, rows.values())) for group, rows in found.items()}
-    content = {"machine": report.machine(), "torch": torch.__version__, "threads": n, "rounds": ROUNDS,
-               "best over best": means, "seconds": found, "first call": first}  # fmt: skip
-    path.write_text(json.dumps(content, indent=1) + "\n")
+        means = {name: statistics.geometric_mean(map(best, rows.values())) for name, rows in found.items()}
+        content = {"machine": report.machine(), "torch": torch.__version__, "threads": n, "rounds": ROUNDS,
+                   "best over best": means, "seconds": found, "first call": first}  # fmt: skip
+        path.write_text(json.dumps(content, indent=1) + "\n")  # now: a run that is stopped leaves what it has
     draw(found, args.out, stem, threads)
 
 

@@ -107,6 +107,7 @@ def row(make: Callable[[], Any], keeps: bool) -> dict[str, Any]:
 
 
 def main(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # before anything is measured, in case that it cannot be
     rows = {}
     print(f"{'':36} {'eager':>10} {'compiled':>10} {'planned':>10}   compiled / eager   MiB")
     for name, make in NETS.items():
