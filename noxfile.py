@@ -76,7 +76,8 @@ def interpreter(version: str) -> str:
 
 
 def run_tests(session: nox.Session, *devices: str, packages: tuple[str, ...] = PACKAGES) -> None:
-    session.install(*EVERYTHING, "hatchling")  # a test installs the package that `needle-conform new` writes
+    # Tests install the package that `needle-conform new` writes, and spread the suite over processes.
+    session.install(*EVERYTHING, "hatchling", "pytest-xdist")
     if session.posargs:
         session.run("pytest", *session.posargs, env=ONE_THREAD)
         return

@@ -76,7 +76,7 @@ def compared(group: str, rows: list[tuple[str, list[Lap]]], title: str, path: Pa
     axes.margins(y=0.1)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # within, it would cover bars
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     plt.close(figure)

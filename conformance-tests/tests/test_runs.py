@@ -63,11 +63,28 @@ def test_what_was_not_native_is_told(conform: Conform) -> None:
     assert re.search("composed +the backend has no matmul: matmul", run.text)
 
 
+def test_processes_count_together(conform: Conform) -> None:
+    pytest.importorskip("xdist")
+    options = "--stage", "training", "-k", "by_hand"
+    alone, spread = conform("required", *options), conform("required", *options, "-n", "2")
+    assert spread.code == 0, spread.text
+    for line in (r"training +\d+ passed", r"composed +the backend has no matmul: matmul \(\d+ times\)"):
+        assert re.search(line, spread.text)[0] == re.search(line, alone.text)[0]  # type: ignore[index]
+
+
+def test_processes_in_which_nothing_ran_are_a_failure(conform: Conform) -> None:
+    pytest.importorskip("xdist")
+    run = conform("wider", "--stage", "memory", "-k", "no_such_test", "-n", "2")
+    assert run.code != 0
+    assert "FAILED wider:0: nothing ran on it" in run.text
+
+
 def test_nothing_run_is_a_failure(conform: Conform) -> None:
     run = conform("wider", "--device", "numpy", "--stage", "memory", "-k", "numpy and synchronize")
     assert run.code == 1
     assert "FAILED wider:0: nothing ran on it" in run.text
     assert "FAILED numpy:0" not in run.text
+    assert run.text.count("every op ran natively") == 1  # of numpy
 
 
 @pytest.mark.parametrize(("device", "text"), [

@@ -17,6 +17,7 @@ class Progress:
     devices: list[Device]
     counts: Counter[tuple[Device, str, str]] = field(default_factory=Counter)  # (device, stage, outcome)
     patterns: set[str] = field(default_factory=set)  # of expected failures that some test matches
+    elsewhere: list[Fallback] = field(default_factory=list)  # what other processes of this run counted
 
     def note(self, device: Device, stage: str, outcome: str) -> None:
         self.counts[device, stage, outcome] += 1
@@ -47,15 +48,14 @@ class Progress:
                 lines.append(f"  {stage:<10}" + ", ".join(f"{n} {outcome}" for n, outcome in found))
         return lines or ["  nothing ran"]
 
-
-def fallback_lines(device: Device) -> list[str]:
-    """What the device does not have: for each reason, how the ops ran instead, and how often."""
-    groups: dict[tuple[str, str], list[Fallback]] = {}
-    for record in fallbacks():
-        if record.device is device:
-            groups.setdefault((record.path, record.reason), []).append(record)
-    lines = []
-    for (path, reason), records in sorted(groups.items()):
-        ops = ", ".join(sorted({r.op for r in records}))
-        lines.append(f"  {path:<9}{reason}: {ops} ({sum(r.count for r in records)} times)")
-    return lines or ["  every op ran natively"]
+    def fallback_lines(self, device: Device) -> list[str]:
+        """What the device does not have: for each reason, how the ops ran instead, and how often."""
+        groups: dict[tuple[str, str], list[Fallback]] = {}
+        for record in [*fallbacks(), *self.elsewhere]:
+            if record.device is device:
+                groups.setdefault((record.path, record.reason), []).append(record)
+        lines = []
+        for (path, reason), records in sorted(groups.items()):
+            ops = ", ".join(sorted({r.op for r in records}))
+            lines.append(f"  {path:<9}{reason}: {ops} ({sum(r.count for r in records)} times)")
+        return lines or ["  every op ran natively"]

@@ -15,9 +15,10 @@ from needle.registry import device as as_device
 from needle.registry import devices as ready_devices
 from needle.registry import registry
 from needle_conformance.plugin import STAGES
-from needle_conformance.progress import Progress, fallback_lines
+from needle_conformance.progress import Progress
 from needle_conformance.score.rows import row_script
 from needle_conformance.shrink import shrunk_script
+from needle_conformance.workers import Gathering
 
 PROGRESS = pytest.StashKey[Progress]()
 _TESTS = "needle_conformance.test_"
@@ -25,6 +26,7 @@ _TESTS = "needle_conformance.test_"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[PROGRESS] = Progress(_devices(config.getoption("needle_devices")))
+    config.pluginmanager.register(Gathering(config.stash[PROGRESS]))
     fallbacks_pass = ExitStack()
     fallbacks_pass.enter_context(set_fallback("silent"))
     config.add_cleanup(fallbacks_pass.close)
@@ -164,8 +166,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{device}: {dispatcher(device).backend.describe()}")
         for line in progress.table(device):
             terminalreporter.write_line(line)
+        if device in progress.idle():
+            continue
         terminalreporter.write_line("  what was not native:")
-        for line in fallback_lines(device):
+        for line in progress.fallback_lines(device):
             terminalreporter.write_line(f"  {line}")
     for device in progress.idle():
         terminalreporter.write_line(f"FAILED {device}: nothing ran on it", red=True)
