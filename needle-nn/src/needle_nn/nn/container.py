@@ -65,11 +65,11 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         done = False  # in one pass with the module before
-        for module, after in zip(self.layers, (*self.layers[1:], None), strict=False):
+        for i, module in enumerate(self.layers):
             if done:
                 done = False
                 continue
-            if type(module) is BatchNorm2d and type(after) is ReLU and "_hooks" not in vars(after):
+            if type(module) is BatchNorm2d and _is_plain_relu(self.layers[i + 1 : i + 2]):
                 both = module.with_relu(x)
                 if both is not None:
                     x, done = both, True
@@ -85,6 +85,11 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
+
+
+def _is_plain_relu(modules: tuple[Module, ...]) -> bool:
+    """Whether it is one ReLU, which no hook watches."""
+    return len(modules) == 1 and type(modules[0]) is ReLU and "_hooks" not in modules[0].__dict__
 
 
 def _check_callable(module: Any) -> None:
