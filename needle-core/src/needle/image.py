@@ -26,10 +26,8 @@ def conv2d(
     dilation: int | Pair = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, H, W) * weight (KH, KW, C / groups, O) + bias (O,) -> (N, O, OH, OW)."""
-    if isinstance(stride, list) or isinstance(padding, list) or isinstance(dilation, list):
-        stride, padding, dilation = (_hashable(n) for n in (stride, padding, dilation))
-    shift = None if bias is None else bias.array.layout.shape
-    window = _checked_window(x.array.layout.shape, weight.array.layout.shape, shift, stride, padding, dilation, groups)
+    shapes = x.array.layout.shape, weight.array.layout.shape, None if bias is None else bias.array.layout.shape
+    window = _checked_window(*shapes, _hashable(stride), _hashable(padding), _hashable(dilation), groups)
     return _convolved(x, weight, bias, window)
 
 
