@@ -16,7 +16,7 @@ from needle.ndarray import NDArray
 from needle.op import Op
 from needle.operators import Operators
 from needle.ops.indexing import Gather, Scatter, ScatterAdd
-from needle.ops.matmul import Linear, MatMul
+from needle.ops.matmul import Linear, LinearReLU, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
@@ -273,7 +273,7 @@ class TensorFunctions(FusedFunctions, Operators):
         return self.reshape(-1, 1) * (logits.softmax() - hit)
 
 
-_MATMUL, _LINEAR, _LINEAR_RELU = MatMul(), Linear(), Linear(relu=True)
+_MATMUL, _LINEAR, _LINEAR_RELU = MatMul(), Linear(), LinearReLU()
 
 
 @lru_cache(maxsize=1024)
