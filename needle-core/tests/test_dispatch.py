@@ -243,11 +243,11 @@ def test_results_lie_as_x_does_only_where_a_backend_keeps_orders(install, kept):
     methods = {name: watched(name) for name in NORMS}
     device = install("keeping", backend_with(*KERNELS, **methods, strided=strided, keeps_order=kept))
     image = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
-    ones = from_numpy(np.ones(3, np.float32), device)
+    ones, zeros = (from_numpy(np.full(3, v, np.float32), device) for v in (1, 0))
     x = from_numpy(image, device).permute(0, 2, 3, 1)
-    y = x.batch_norm(ones, ones, ones, ones, 0.0)
-    above = x.batch_norm_relu(ones, ones, ones, ones, 0.0)
-    dx, _, _ = x.batch_norm_grad(x, ones, ones, ones, 0.0, False)
+    y = x.batch_norm(ones, zeros, zeros, ones, 0.0)
+    above = x.batch_norm_relu(ones, zeros, zeros, ones, 0.0)
+    dx, _, _ = x.batch_norm_grad(x, ones, zeros, ones, 0.0, False)
     assert set(seen) == {(name, not kept) for name in NORMS}
     for found, wanted in ((y, image), (above, np.maximum(image, 0)), (dx, image)):
         assert found.permute(0, 3, 1, 2).layout.contiguous is bool(kept)
