@@ -51,6 +51,7 @@ const Kernel kernels_by_name[] = {
     kernel<&rms_norm_grad>("rms_norm_grad"),
     kernel<&moments>("moments"),
     kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_relu>("batch_norm_relu"),
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&attention>("attention"),
     kernel<&attention_grad>("attention_grad"),
