@@ -49,9 +49,10 @@ def on_gpu(result: dict[str, Any]) -> str:
 
 def circumstances(result: dict[str, Any]) -> str:
     limits, unit = result["ceilings"], 1e9
+    read = f"{limits['read'] / unit:.1f} GB/s read and not written, " if limits.get("read") else ""
     return (
         f"PyTorch {result['versions']['torch']}; {result['date'][:10]}. "
-        f"Ceilings: {limits['bandwidth'] / unit:.1f} GB/s ({limits['how'].split(';')[0]}), "
+        f"Ceilings: {limits['bandwidth'] / unit:.1f} GB/s ({limits['how'].split(';')[0]}), {read}"
         f"{limits['flops'] / unit:.0f} GFLOP/s."
     )
 
