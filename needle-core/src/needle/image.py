@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from needle.convolution import Pair, Window, pair
-from needle.errors import ShapeError
+from needle.errors import ArgumentError, ShapeError, shown
 from needle.kinds import Pool, Unary
 from needle.ndarray import from_numpy
 from needle.shape import Shape
@@ -26,6 +26,7 @@ def conv2d(
     dilation: int | Pair = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, H, W) * weight (KH, KW, C / groups, O) + bias (O,) -> (N, O, OH, OW)."""
+    _check_tensors("conv2d", x, weight)
     window = _window(_hashable(stride), _hashable(padding), _hashable(dilation), groups)
     _check_conv("conv2d", x.shape, weight.shape, None if bias is None else bias.shape, window)
     return _convolved(x, weight, bias, window)
@@ -38,8 +39,15 @@ def conv1d(
     """x (N, C, L) * weight (K, C / groups, O) + bias (O,) -> (N, O, OL): conv2d of an image of height 1."""
     steps, zeros, gaps = pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation")
     window = Window((1, steps[1]), (0, zeros[1]), (1, gaps[1]), groups)
+    _check_tensors("conv1d", x, weight)
     _check_conv("conv1d", x.shape, weight.shape, None if bias is None else bias.shape, window)
     return _convolved(x.expand_dims(2), weight.expand_dims(0), bias, window).squeeze(2)
+
+
+def _check_tensors(op: str, *operands: Any) -> None:
+    for x in operands:
+        if not isinstance(x, Tensor):
+            raise ArgumentError(f"{op}: takes Tensors, not {shown(x)}; pass needle.Tensor(...) of it")
 
 
 def _hashable(step: Any) -> Any:
