@@ -225,7 +225,7 @@ class Recorder:
             return
         flat = Layout((storage.nbytes // x.dtype.itemsize,), (1,))
         with self.pause():
-            kept = dispatch.dispatcher(storage.device).allocate(storage.nbytes)
+            kept = dispatch.allocate(storage.device, storage.nbytes)
             dispatch.copy(storage.device, View(kept, flat, x.dtype), View(storage.buffer, flat, x.dtype))
         constant = Storage(Role.CONSTANT, storage.device, storage.nbytes, kept)
         storage.role = Role.TEMPORARY
