@@ -129,7 +129,8 @@ class Dispatcher:
 
     def _needs_staging(self, op: str, args: tuple[Any, ...]) -> bool:
         if op in self.backend.strided:
-            return any(not view.layout.contiguous for view in _written(op, args))
+            kept = op in self.backend.keeps_order
+            return not kept and any(not view.layout.contiguous for view in _written(op, args))
         free = _ANY_STRIDES.get(op, ())
         return any(not v.layout.contiguous for i, a in enumerate(args) if i not in free for v in views_in(a))
 
@@ -305,6 +306,11 @@ def offers(device: Device, op: str) -> bool:
     if found is None:
         found = door.offers[op] = door.backend.implements(op)
     return found
+
+
+def keeps_order(device: Device, op: str) -> bool:
+    """Whether the device's kernel writes a result in the order of axes in which its operand lies."""
+    return op in _dispatchers[device].backend.keeps_order
 
 
 def unary(device: Device, kind: Unary, dst: View, x: View) -> None:

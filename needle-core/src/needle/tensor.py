@@ -238,6 +238,12 @@ class Tensor(TensorFunctions, Conversions):
                 raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
         return _recorded(op, op.forward(*arrays), inputs)
 
+    def linear(self, weight: "Tensor", bias: "Tensor", relu: bool = False) -> "Tensor":
+        out = super().linear(weight, bias, relu)
+        if relu and out.node is not None:  # computed in one pass, recorded as the two ops that it is
+            out.node = Node(UNARY_OPS[Unary.RELU], (out.node,), (out.array,), out.array)
+        return out
+
     def writable(self) -> NDArray:
         """The array, made contiguous if it is not, for kernels that update it in place."""
         if tracing.active is not None:

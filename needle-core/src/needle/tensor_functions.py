@@ -16,7 +16,7 @@ from needle.ndarray import NDArray
 from needle.op import Op
 from needle.operators import Operators
 from needle.ops.indexing import Gather, Scatter, ScatterAdd
-from needle.ops.matmul import Linear, MatMul
+from needle.ops.matmul import Linear, LinearReLU, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
@@ -46,8 +46,8 @@ class TensorFunctions(FusedFunctions, Operators):
         """Converted to another element type."""
 
     @abstractmethod
-    def like(self, value: Any) -> Self:
-        """A number or array as a Tensor that can meet this one."""
+    def like(self, value: Any, op: str = "convert") -> Self:
+        """A number or array as a Tensor that can meet this one, for an op to be named if it cannot."""
 
     @property
     def shape(self) -> Shape:
@@ -220,12 +220,13 @@ class TensorFunctions(FusedFunctions, Operators):
 
     # Matrix products, and elements by index.
 
-    def matmul(self, other: Self) -> Self:
+    def matmul(self, other: Any) -> Self:
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
-        x, y = self.array, other.array
+        right: Self = other if isinstance(other, type(self)) else self.like(other, "matmul")
+        x, y = self.array, right.array
         if x.dtype is y.dtype and len(x.layout.shape) == len(y.layout.shape) == 2:
-            return self._apply(_MATMUL, other)
-        a, b = promoted(self, other)
+            return self._apply(_MATMUL, right)
+        a, b = promoted(self, right)
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
         if a.ndim == 1 or b.ndim == 1:
@@ -273,7 +274,7 @@ class TensorFunctions(FusedFunctions, Operators):
         return self.reshape(-1, 1) * (logits.softmax() - hit)
 
 
-_MATMUL, _LINEAR, _LINEAR_RELU = MatMul(), Linear(), Linear(relu=True)
+_MATMUL, _LINEAR, _LINEAR_RELU = MatMul(), Linear(), LinearReLU()
 
 
 @lru_cache(maxsize=1024)
