@@ -14,6 +14,7 @@ namespace needle {
 inline ShapedView contiguous_like(const ShapedView& like, void* data) {
   ShapedView view = like;
   view.data = data;
+  view.owner = nullptr;
   view.contiguous = true;
   for (int64_t axis = like.rank - 1, step = 1; axis >= 0; step *= like.shape[axis--]) view.strides[axis] = step;
   return view;

@@ -5,6 +5,7 @@
 #include <needle/python.h>
 
 #include "ops.h"
+#include "packed.h"
 
 namespace needle {
 
@@ -12,6 +13,7 @@ namespace needle {
 struct BufferObject {
   PyObject_HEAD void* data;
   Py_ssize_t nbytes;
+  Copies copies;
 };
 
 PyTypeObject* buffer_type();

@@ -14,13 +14,14 @@ from needle_backend_cpu import _ext
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
     "argmax", "cumsum", "matmul",
-    "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "linear", "gather", "scatter_add", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
-        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
+        "sgd_step", "adam_step", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+        "pool2d_grad",
         "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
         "attention", "attention_grad",
     }
@@ -57,6 +58,7 @@ class CpuBackend(Backend):
     matmul = staticmethod(_ext.matmul)
     linear = staticmethod(_ext.linear)
     conv2d = staticmethod(_ext.conv2d)
+    conv2d_bias = staticmethod(_ext.conv2d_bias)
     conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     pool2d = staticmethod(_ext.pool2d)
