@@ -131,8 +131,8 @@ std::shared_ptr<const Packed> packed_kernel(const PatchProduct& product, const S
                                             int64_t group) {
   const Patches& p = product.patches;
   if (p.batch * p.rows * p.columns > kMostPlaces) return nullptr;
-  std::vector<int64_t> key{1, key_of(w), group, p.length, product.kernel.n, product.kernel.row_step,
-                           product.kernel.column_step};
+  std::vector<int64_t> key{
+      1, key_of(w), group, p.length, product.kernel.n, product.kernel.row_step, product.kernel.column_step};
   for (int64_t i = 0; i < p.run_count; ++i) key.push_back(p.runs[i].kernel);
   if (!w.contiguous) key.insert(key.end(), w.strides, w.strides + w.rank);
   return packed_copy(w, std::move(key), static_cast<size_t>(kernels().kernel_packed_bytes[type](product)),
@@ -302,12 +302,9 @@ void convolve(const ShapedView& dst, const ShapedView& x, const ShapedView& w, c
     Forward forward(conv, x, kernel);
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t first = group * conv.group_outputs() * conv.item;
-      PatchProduct product{forward.patches(group),
-                           forward.kernel(group),
-                           out.as() + first,
-                           conv.rows * conv.columns * conv.outputs,
-                           conv.columns * conv.outputs,
-                           conv.outputs};
+      PatchProduct product{
+          forward.patches(group),      forward.kernel(group), out.as() + first, conv.rows * conv.columns * conv.outputs,
+          conv.columns * conv.outputs, conv.outputs};
       if (bias != nullptr) product.bias = bias + first;
       const std::shared_ptr<const Packed> kept = packed_kernel(product, w, conv.type, group);
       if (kept != nullptr) product.packed = kept->data();

@@ -11,7 +11,7 @@ namespace needle {
 namespace {
 
 constexpr int64_t kBatchWork = 1 << 17;  // multiplications in a batch that are worth another thread
-constexpr int64_t kMostRows = 1024;      // of the result, for which a packed b is worth its memory
+constexpr int64_t kMostRows = 512;       // of the result, for which a packed b is worth its memory
 constexpr int64_t kLeastMatrix = 4096;   // elements of such a b
 
 // A stack of matrices in a view: rows and columns as stored.

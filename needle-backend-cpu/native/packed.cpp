@@ -60,10 +60,14 @@ void Copies::written() {
   if (holds_.load()) drop();
 }
 
+void Copies::exported() {
+  exports_.fetch_add(1);
+  written();
+}
+
 void Copies::released() {
-  version_.fetch_add(1);
+  written();
   exports_.fetch_sub(1);
-  if (holds_.load()) drop();
 }
 
 void Copies::drop() {

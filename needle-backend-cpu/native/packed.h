@@ -39,7 +39,7 @@ class Copies {
   Copies& operator=(const Copies&) = delete;
 
   void written();  // before a write and after it, so that nothing of a half-written buffer is kept
-  void exported() { exports_.fetch_add(1); }
+  void exported();
   void released();
   void drop();
   size_t nbytes() const;

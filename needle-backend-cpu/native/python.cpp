@@ -30,7 +30,6 @@ void release_bytes(PyObject* self, Py_buffer*) { reinterpret_cast<BufferObject*>
 PyObject* pointer(PyObject* self, PyObject*) {
   BufferObject* buffer = reinterpret_cast<BufferObject*>(self);
   buffer->copies.exported();
-  buffer->copies.written();
   return PyLong_FromVoidPtr(buffer->data);
 }
 

@@ -112,9 +112,9 @@ struct Gemm {
   bool transpose_a, transpose_b;
   void* c;
   int64_t ldc;
-  const void* bias;         // n elements added to each row, or null
-  bool relu;                // then negative results become 0
-  bool accumulate = false;  // added to what c holds
+  const void* bias;              // n elements added to each row, or null
+  bool relu;                     // then negative results become 0
+  bool accumulate = false;       // added to what c holds
   const void* packed = nullptr;  // b as `gemm_pack` makes it, read in its place
 };
 
