@@ -126,6 +126,7 @@ def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
+@lru_cache(maxsize=4096)
 def resolve_reshape(shape: Shape, target: Shape) -> Shape:
     """`target` with its one -1, if any, replaced by the size that is left."""
     total = size_of(shape)

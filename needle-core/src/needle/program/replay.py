@@ -165,6 +165,8 @@ def capture(
     returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
     updates = _updates(recorder, inputs, operands)
     rebindings = rebound(surroundings, recorder, operands)
+    for x in operands:
+        recorder.freshen(x)
     changed, drawn = surroundings.changed(), surroundings.drawn()
     passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
     graph = verify(Graph(list(recorder.nodes), operands))
