@@ -60,14 +60,9 @@ void Copies::written() {
   if (holds_.load()) drop();
 }
 
-void Copies::exported() {
-  exports_.fetch_add(1);
+void Copies::shared() {
+  shared_.store(true);
   written();
-}
-
-void Copies::released() {
-  written();
-  exports_.fetch_sub(1);
 }
 
 void Copies::drop() {
@@ -89,7 +84,7 @@ size_t Copies::nbytes() const {
 
 std::shared_ptr<const Packed> Copies::look_up(std::vector<int64_t>&& key, uint64_t& version, bool& again) {
   version = version_.load();
-  if (exports_.load() > 0) return nullptr;
+  if (shared_.load()) return nullptr;
   const std::lock_guard<std::mutex> locked(registry().mutex);
   if (seen_ != version) entries_.clear();
   seen_ = version;
@@ -106,7 +101,7 @@ std::shared_ptr<const Packed> Copies::look_up(std::vector<int64_t>&& key, uint64
 
 bool Copies::keep(const std::vector<int64_t>& key, uint64_t version, const std::shared_ptr<const Packed>& copy) {
   const std::lock_guard<std::mutex> locked(registry().mutex);
-  if (version_.load() != version || seen_ != version || exports_.load() > 0) return false;
+  if (version_.load() != version || seen_ != version || shared_.load()) return false;
   for (Entry& entry : entries_) {
     if (entry.key == key) entry.copy = copy;
   }

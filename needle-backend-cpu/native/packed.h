@@ -29,8 +29,9 @@ class Packed {
 };
 
 // What is known of a buffer's contents: whether they changed, and copies of what was read of them more than once since.
-// A buffer changes when a kernel writes it or bytes are uploaded, and may change at any time while its memory is
-// exported (Python's buffer protocol) or its address is known: then nothing is kept.
+// A buffer changes when a kernel writes it or bytes are uploaded. Once its memory was lent out by the buffer protocol,
+// or its address told, it may change at any time, and nothing is kept any more: that a memoryview is gone says nothing,
+// since NumPy's arrays hold the buffer behind it.
 class Copies {
  public:
   Copies() = default;
@@ -39,8 +40,7 @@ class Copies {
   Copies& operator=(const Copies&) = delete;
 
   void written();  // before a write and after it, so that nothing of a half-written buffer is kept
-  void exported();
-  void released();
+  void shared();
   void drop();
   size_t nbytes() const;
 
@@ -68,7 +68,7 @@ class Copies {
   bool keep(const std::vector<int64_t>& key, uint64_t version, const std::shared_ptr<const Packed>& copy);
 
   std::atomic<uint64_t> version_{0};
-  std::atomic<int> exports_{0};
+  std::atomic<bool> shared_{false};
   std::atomic<bool> holds_{false};  // whether there are entries
   uint64_t seen_ = 0;               // the version of the entries
   std::vector<Entry> entries_;

@@ -20,9 +20,8 @@ struct Memory : MemoryDefaults {
   Copies copies;
 
   static PyGetSetDef* properties();
-  void lent() { copies.exported(); }
-  void returned() { copies.released(); }
-  void addressed() { copies.exported(); }  // who knows the address may write at any time
+  void lent() { copies.shared(); }
+  void addressed() { copies.shared(); }
 };
 using Buffer = BufferType<Memory>;
 
