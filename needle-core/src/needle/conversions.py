@@ -7,9 +7,8 @@ import numpy as np
 
 from needle.ndarray import NDArray
 
-NUMPY_FUNCTIONS: dict[
-    Any, Callable[..., Any]
-] = {}  # NumPy's functions that Needle has as well; numpy_functions fills it
+# NumPy's functions that Needle has as well; numpy_functions.py fills it.
+NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
 class Conversions:

@@ -5,6 +5,7 @@ a copy on the host.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def _split(a: Tensor, parts: int | Sequence[int], axis: int = 0) -> list[Tensor]
     if isinstance(parts, int):
         return list(functions.split(a, parts, axis))
     ends = [0, *parts, a.shape[axis]]
-    return list(functions.split(a, [end - start for start, end in zip(ends, ends[1:], strict=False)], axis))
+    return list(functions.split(a, [end - start for start, end in pairwise(ends)], axis))
 
 
 def _expand_dims(a: Tensor, axis: int) -> Tensor:
