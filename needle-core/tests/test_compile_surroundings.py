@@ -302,3 +302,27 @@ def test_tensors_that_an_attribute_is_given_anew() -> None:
     other.state = (ndl.ones(1, 3), [ndl.ones(3)])
     assert compiled(tensor(3)).shape == (1, 3)
     assert compiled.captures == 2
+
+
+class InDict:
+    state: Any
+
+
+class InSlots:
+    __slots__ = ("state",)
+
+
+@pytest.mark.parametrize("kind", ["object", "slots", "class"])
+def test_state_that_a_function_replaces_is_replaced_by_each_replay(kind: str) -> None:
+    place: Any = {"object": InDict(), "slots": InSlots(), "class": InDict}[kind]
+    place.state = [ndl.zeros(2)]
+
+    def total(x: ndl.Tensor) -> ndl.Tensor:
+        place.state = [place.state[0] + x]
+        return place.state[0] * 2
+
+    compiled = ndl.compile(total)
+    for i in range(1, 5):
+        assert compiled(ndl.ones(2)).tolist() == [2 * i, 2 * i]
+        assert place.state[0].tolist() == [i, i]
+    assert compiled.captures == 1

@@ -49,6 +49,7 @@ functions init lending program.rebinding
 program.replay
 compiled
 arrangement course_names einstein measures neural placement testing ops
+numpy_functions
 nn optim data
 needle
 doctor

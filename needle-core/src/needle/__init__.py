@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
 from needle import course_names as _course
 from needle import functions, graph, init, observe, ops
+from needle import numpy_functions as _numpy_functions  # noqa: F401  tells Tensor NumPy's names of its functions
 from needle.arrangement import (
     argsort,
     dilate,
