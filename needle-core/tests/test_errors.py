@@ -1,10 +1,12 @@
 """Bad input: each a one-line error of the taxonomy that names the op, what clashes, and the remedy."""
 
+import re
+
 import numpy as np
 import pytest
 
 import needle as ndl
-from needle import dispatch, errors
+from needle import dispatch, errors, habits
 from needle.device import Device
 from needle.errors import (
     ArgumentError,
@@ -122,3 +124,24 @@ def test_running_out_of_memory_leaves_the_process_working():
     with pytest.raises(errors.OutOfMemoryError, match=r"out of memory: 4,398,046,511,104 bytes asked for"):
         ndl.empty(2**40, device="numpy")
     np.testing.assert_array_equal((x(3) * 2.0).numpy(), [2, 2, 2])
+
+
+@pytest.mark.parametrize("name", habits._NAMES)
+def test_names_of_pytorch_are_told_what_they_are_here(name):
+    assert not (hasattr(ndl, name) and hasattr(ndl.Tensor, name))
+    for owner in (ndl, x(2)):
+        if not hasattr(owner, name):
+            with pytest.raises(AttributeError) as caught:
+                getattr(owner, name)
+            told = str(caught.value).partition("; in Needle it is ")[2]
+            word = re.match(r"(?:needle\.)?(\w+)", told)[1]  # the function, method or operand that it names
+            assert word == "x" or hasattr(ndl, word) or hasattr(ndl.Tensor, word)
+
+
+def test_other_names_are_just_missing():
+    with pytest.raises(AttributeError, match=r"^'Tensor' object has no attribute 'nothing'$"):
+        x(2).nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"in Needle it is to\('cuda'\)$"):
+        x(2).cuda()
+    with pytest.raises(AttributeError, match=r"has no attribute 'add_'; Needle writes in place by x\[...\] = values"):
+        x(2).add_(1)
