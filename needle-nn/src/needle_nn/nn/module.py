@@ -1,6 +1,6 @@
 """Parameter and Module: what a layer learns, and how layers nest."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from textwrap import indent
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -131,6 +131,19 @@ class Module:
     def eval(self) -> Self:
         """Enter evaluation, here and below."""
         return self.train(False)
+
+    def apply(self, function: Callable[["Module"], Any]) -> Self:
+        """Call a function with each module below, and last with this one; such as one that sets initial values."""
+        for module in self._children():
+            function(module)
+        function(self)
+        return self
+
+    def requires_grad_(self, flag: bool = True) -> Self:
+        """Freeze all parameters (with False), or free them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(flag)
+        return self
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
