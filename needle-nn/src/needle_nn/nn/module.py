@@ -8,7 +8,7 @@ import numpy as np
 
 from needle import Device, NDArray, Tensor, tracing
 from needle.compiled import Compiled
-from needle.errors import DataError, DTypeError, ShapeError
+from needle.errors import DataError, DTypeError, NotATensorError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
 State: TypeAlias = dict[str, Tensor]
@@ -53,7 +53,7 @@ class Module:
         hooks = self.__dict__.get("_hooks")
         try:
             return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
-        except AttributeError as error:
+        except (AttributeError, NotATensorError) as error:
             if _about_numpy(error, (*args, *kwargs.values())):
                 name = type(self).__name__
                 raise DTypeError(f"{name}: takes Tensors, not NumPy arrays; pass needle.Tensor(x)") from error
@@ -235,9 +235,10 @@ def _below(module: Module) -> Iterator[tuple[str, Tensor | Module]]:
     return walk(module, "")
 
 
-def _about_numpy(error: AttributeError, args: tuple[Any, ...]) -> bool:
+def _about_numpy(error: Exception, args: tuple[Any, ...]) -> bool:
     """Whether a call failed because a NumPy array was given where a Tensor belongs."""
-    return str(error).startswith("'numpy.") and any(isinstance(x, np.ndarray) for x in args)
+    told = isinstance(error, NotATensorError) or str(error).startswith("'numpy.")
+    return told and any(isinstance(x, np.ndarray) for x in args)
 
 
 def assign(tensor: Tensor, value: Any) -> None:
