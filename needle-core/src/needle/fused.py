@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from needle import formulas
 from needle.convolution import Pair, Window
 from needle.dtype import DType
-from needle.errors import ArgumentError, shown
+from needle.errors import NotATensorError
 from needle.kinds import Binary, Pool
 from needle.op import Op
 from needle.ops.conv import Conv, ConvGradInput, ConvGradWeight, Pool2d
@@ -122,6 +122,6 @@ def promoted(*tensors: T) -> tuple[T, ...]:
         return tensors
     for x in tensors:
         if not isinstance(x.dtype, DType):
-            raise ArgumentError(f"takes Tensors, not {shown(x)}; pass needle.Tensor(...) of it")
+            raise NotATensorError("promote", x)
         dtype, _ = binary_types(Binary.ADD, dtype, x.dtype)
     return tuple(x.astype(dtype) for x in tensors)
