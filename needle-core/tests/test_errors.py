@@ -1,12 +1,22 @@
 """Bad input: each a one-line error of the taxonomy that names the op, what clashes, and the remedy."""
 
+import re
+
 import numpy as np
 import pytest
 
 import needle as ndl
-from needle import dispatch, errors
+from needle import dispatch, errors, habits
 from needle.device import Device
-from needle.errors import DeviceError, DTypeError, IndexRangeError, NeedleError, ShapeError
+from needle.errors import (
+    ArgumentError,
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    NeedleError,
+    OutOfMemoryError,
+    ShapeError,
+)
 from needle.reference import NumpyBackend
 from needle.registry import registry
 
@@ -49,6 +59,19 @@ ROWS = [
     (lambda: x(2, 0).argmax(1), ShapeError, "argmax: nothing to choose from along axis 1: shape is (2, 0)"),
     (lambda: ndl.concatenate([x(2, 3), x(2, 4)]), ShapeError,
      "concatenate: (2, 3) and (2, 4) differ in more than axis 0"),
+    (lambda: x(2, 3).max(np.ones((9, 9))), ShapeError, "max: an axis is an int, not ndarray(...)"),
+    (lambda: x(2, 3).gather(x(2, dtype="int32"), 1), ShapeError,
+     "gather: an index of shape (2,) does not fit (2, 3)"),
+    (lambda: x(2).matmul(None), DTypeError, "matmul: cannot take a NoneType; give an array, a number, or a NumPy"),
+    (lambda: x(2, 3).linear(np.ones((3, 4)), x(4)), ArgumentError,
+     "takes Tensors, not ndarray(...); pass needle.Tensor(...) of it"),
+    (lambda: ndl.conv2d(np.ones((1, 1, 4, 4)), x(3, 3, 1, 1)), ArgumentError, "conv2d: takes Tensors, not ndarray"),
+    (lambda: ndl.einsum(x(2), "i"), ShapeError, "einsum: the equation comes first, as in einsum('ij,jk->ik', a, b)"),
+    (lambda: ndl.full(3, [1]), DTypeError, "full: takes a number, not [1]"),
+    (lambda: ndl.eye(-1), ShapeError, "eye: negative size in (-1,)"),
+    (lambda: ndl.linspace(0, 1, -1), ShapeError, "linspace: negative size in (-1,)"),
+    (lambda: ndl.arange("x"), ArgumentError, "arange: takes finite numbers for start, stop and step, not 0, 'x', 1"),
+    (lambda: ndl.arange(2**50), OutOfMemoryError, "out of memory: 9,007,199,254,740,992 bytes asked for"),
     (lambda: ndl.concatenate([]), ShapeError, "concatenate: takes at least one tensor"),
     (lambda: ndl.stack([x(2), x(3)]), ShapeError, "stack: (2,) and (3,) differ"),
     (lambda: ndl.split(x(5), 2), ShapeError, "split: 5 do not divide into 2 parts along axis 0: shape is (5,)"),
@@ -101,3 +124,24 @@ def test_running_out_of_memory_leaves_the_process_working():
     with pytest.raises(errors.OutOfMemoryError, match=r"out of memory: 4,398,046,511,104 bytes asked for"):
         ndl.empty(2**40, device="numpy")
     np.testing.assert_array_equal((x(3) * 2.0).numpy(), [2, 2, 2])
+
+
+@pytest.mark.parametrize("name", habits._NAMES)
+def test_names_of_pytorch_are_told_what_they_are_here(name):
+    assert not (hasattr(ndl, name) and hasattr(ndl.Tensor, name))
+    for owner in (ndl, x(2)):
+        if not hasattr(owner, name):
+            with pytest.raises(AttributeError) as caught:
+                getattr(owner, name)
+            told = str(caught.value).partition("; in Needle it is ")[2]
+            word = re.match(r"(?:needle\.)?(\w+)", told)[1]  # the function, method or operand that it names
+            assert word == "x" or hasattr(ndl, word) or hasattr(ndl.Tensor, word)
+
+
+def test_other_names_are_just_missing():
+    with pytest.raises(AttributeError, match=r"^'Tensor' object has no attribute 'nothing'$"):
+        x(2).nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"in Needle it is to\('cuda'\)$"):
+        x(2).cuda()
+    with pytest.raises(AttributeError, match=r"has no attribute 'add_'; Needle writes in place by x\[...\] = values"):
+        x(2).add_(1)

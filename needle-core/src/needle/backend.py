@@ -49,7 +49,7 @@ from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
-BYTES = ("used", "held", "peak", "total", "free")  # the names under which `memory_stats` counts bytes
+BYTES = ("used", "held", "peak", "packed", "total", "free")  # the names under which `memory_stats` counts bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
@@ -57,7 +57,8 @@ Pair: TypeAlias = tuple[int, int]  # (vertical, horizontal)
 
 
 class Buffer(Protocol):
-    """Memory on a device, freed with its last reference. What else it holds is the backend's business."""
+    """Memory on a device, freed with its last reference. What else it holds is the backend's business; one that keeps
+    copies of the contents in another order, such as packed weights, says their bytes as `packed`."""
 
     @property
     def nbytes(self) -> int: ...
@@ -398,8 +399,9 @@ class Backend(ABC):
         return None
 
     def memory_stats(self) -> dict[str, int]:
-        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "total", "free". Under
-        any other name a plain count, such as how often the system was asked for memory."""
+        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "packed" (copies of
+        weights, which are among the used), "total", "free". Under any other name a plain count, such as how often the
+        system was asked for memory."""
         return {}
 
     def versions(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from needle.dtype import (
     numpy_dtype,
     promote,
 )
-from needle.errors import DeviceError, DTypeError, ShapeError
+from needle.errors import DeviceError, DTypeError, ShapeError, shown
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
 from needle.kinds import ROUNDING, Binary, Unary
@@ -249,6 +249,7 @@ def full(
 ) -> NDArray:
     """An array of one value; its type by default is that of the value: bool, int64 or float32."""
     where = as_device(device)
+    value = value.item() if isinstance(value, np.generic) else value
     if is_live(value):
         return full(shape, 0, scalar_dtype(value, where) if dtype is None else dtype, where) + value
     element = scalar_dtype(value, where) if dtype is None else as_dtype(dtype)
@@ -297,7 +298,9 @@ def arange(n: int, dtype: Any = None, device: Device | str | None = None) -> NDA
 
 def scalar_dtype(value: float | int | bool, device: Device) -> DType:
     """The type that a Python number has on a device by itself."""
-    category = CATEGORY[type(value)]
+    category = CATEGORY.get(type(value))
+    if category is None:
+        raise DTypeError(f"full: takes a number, not {shown(value)}")
     return dispatch.index_dtype(device) if category == "int" else as_dtype("float32" if category == "float" else "bool")
 
 

@@ -46,8 +46,8 @@ class TensorFunctions(FusedFunctions, Operators):
         """Converted to another element type."""
 
     @abstractmethod
-    def like(self, value: Any) -> Self:
-        """A number or array as a Tensor that can meet this one."""
+    def like(self, value: Any, op: str = "convert") -> Self:
+        """A number or array as a Tensor that can meet this one, for an op to be named if it cannot."""
 
     @property
     def shape(self) -> Shape:
@@ -220,12 +220,13 @@ class TensorFunctions(FusedFunctions, Operators):
 
     # Matrix products, and elements by index.
 
-    def matmul(self, other: Self) -> Self:
+    def matmul(self, other: Any) -> Self:
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
-        x, y = self.array, other.array
+        right: Self = other if isinstance(other, type(self)) else self.like(other, "matmul")
+        x, y = self.array, right.array
         if x.dtype is y.dtype and len(x.layout.shape) == len(y.layout.shape) == 2:
-            return self._apply(_MATMUL, other)
-        a, b = promoted(self, other)
+            return self._apply(_MATMUL, right)
+        a, b = promoted(self, right)
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
         if a.ndim == 1 or b.ndim == 1:

@@ -168,7 +168,9 @@ def capture(
     for x in operands:
         recorder.freshen(x)
     changed, drawn = surroundings.changed(), surroundings.drawn()
-    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
+    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn} random numbers" if drawn else ""
+    if surroundings.iterator and not passing:
+        passing = f"{surroundings.iterator} is an iterator, from which no replay draws; pass what it gives instead"
     graph = verify(Graph(list(recorder.nodes), operands))
     improved, stages = improve(graph, by.disable, by.passes)
     execution = by.execution(improved)

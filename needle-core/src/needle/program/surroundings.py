@@ -8,13 +8,15 @@ needle read is known otherwise (`tracing`); of needle's own code only what modul
 """
 
 import dis
+import pickle
 import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, NamedTuple
+from io import IOBase
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +26,7 @@ _CONTAINERS = (list, dict, set, deque, defaultdict, OrderedDict)
 _LARGEST = 1000  # elements of a container that are remembered; more are data, not settings
 _MOST = 5000  # objects and containers that are looked at
 _DEEPEST = 60  # of them behind one another
+_RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 _FOREIGN = frozenset({*sys.stdlib_module_names, "numpy", "torch", "pytest", "pluggy"})
 
 
@@ -54,17 +57,27 @@ def names_in(code: types.CodeType) -> Names:
     return Names(tuple(found), frozenset(attributes))
 
 
+class Place(Protocol):
+    """Where names have values: the dict of a module or object, or `_Attributes`."""
+
+    def get(self, name: str, default: Any = None, /) -> Any: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __setitem__(self, name: str, value: Any, /) -> None: ...
+
+
 class Surroundings:
     """What one function reads, as it is when this is made."""
 
     def __init__(self, function: Callable[..., Any], arguments: list[Any]) -> None:
-        self.items: list[tuple[dict[str, Any], str, Any]] = []  # where, under which name, what
+        self.items: list[tuple[Place, str, Any]] = []  # where, under which name, what
         self.cells: list[tuple[Any, str, Any]] = []
         self.containers: list[tuple[Any, str, Any]] = []
         self._visited: set[tuple[int, Any]] = set()
         self._depth = 0
         self._kept: list[Any] = []  # what was visited, so that its identity is no other's
+        self._held: list[tuple[Any, str, bytes]] = []  # generators of random numbers, with their states
         self._generators = _generators()
+        self.iterator = ""  # an iterator that the function may draw from, which a replay would not
         self._follow(function, None)
         code = _code(function)
         for argument in arguments:
@@ -86,20 +99,21 @@ class Surroundings:
                 return name
         return ""
 
-    def replaced(self) -> list[tuple[dict[str, Any], str, Any]]:
+    def replaced(self) -> list[tuple[Place, str, Any]]:
         """Names under which something else stands now: where, the name, and what stood there."""
         found = {(id(where), name): (where, name, value) for where, name, value in self.items
                  if where.get(name, _GONE) is not value}  # fmt: skip
         return list(found.values())
 
-    def ignore(self, where: dict[str, Any], name: str) -> None:
+    def ignore(self, where: Place, name: str) -> None:
         """Look at a name no more."""
         self.items = [item for item in self.items if item[0] is not where or item[1] != name]
 
     def drawn(self) -> str:
         """Whose random numbers were drawn since then: those of NumPy and of Python cannot be drawn by a replay."""
         now = _generators()
-        return next((name for name, state in self._generators.items() if now[name] != state), "")
+        held = (name for generator, name, state in self._held if pickle.dumps(generator) != state)
+        return next((f"{name}'s" for name, state in self._generators.items() if now[name] != state), next(held, ""))
 
     # The search.
 
@@ -161,6 +175,12 @@ class Surroundings:
         elif isinstance(value, np.ndarray):
             if value.size <= _LARGEST:
                 self.containers.append((value, name, _contents(value)))
+        elif isinstance(value, _RANDOM) and not isinstance(value, random.SystemRandom):
+            self._held.append((value, name, pickle.dumps(value)))
+        elif isinstance(owner := getattr(value, "__self__", None), _RANDOM):
+            self._value(owner, attributes, name)
+        elif isinstance(value, Iterator) and not isinstance(value, IOBase):
+            self.iterator = self.iterator or name
         elif isinstance(value, types.FunctionType | types.MethodType | partial):
             if _root(getattr(value, "__module__", None)) not in _FOREIGN:
                 self._follow(value, None)
@@ -201,7 +221,7 @@ class Surroundings:
             return
         for attribute in attributes & own:
             value = getattr(thing, attribute, _GONE)
-            self.items.append((_Slots(thing), attribute, value))  # type: ignore[arg-type]
+            self.items.append((_Attributes(thing), attribute, value))
             self._value(value, attributes, f"{name}.{attribute}")
         self._class(type(thing), attributes)
         self._callable_object(thing)
@@ -215,7 +235,7 @@ class Surroundings:
             for attribute in attributes & own.keys():
                 value = own[attribute]
                 if isinstance(value, (*_PLAIN, tuple)) or type(value) in _CONTAINERS:
-                    self.items.append((own, attribute, value))  # type: ignore[arg-type]
+                    self.items.append((_Attributes(one), attribute, value))
                     self._value(value, attributes, f"{one.__name__}.{attribute}")
 
     def _visit(self, thing: Any, how: Any) -> bool:
@@ -227,16 +247,19 @@ class Surroundings:
         return True
 
 
-class _Slots:
-    """An object's slots, read as a dict is."""
+class _Attributes:
+    """The attributes of an object with slots, or of a class, read and written as a dict's values are."""
 
     def __init__(self, thing: Any) -> None:
         self.thing = thing
 
-    def get(self, name: str, default: Any) -> Any:
+    def get(self, name: str, default: Any = None, /) -> Any:
         return getattr(self.thing, name, default)
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __getitem__(self, name: str, /) -> Any:
+        return getattr(self.thing, name)
+
+    def __setitem__(self, name: str, value: Any, /) -> None:
         setattr(self.thing, name, value)
 
 
