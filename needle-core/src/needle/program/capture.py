@@ -143,7 +143,8 @@ class Recorder:
     def forgetting(self, tensor: Any) -> None:
         self.using(tensor)
         if self._mine() and id(tensor) in self.seen:
-            self.seen[id(tensor)].forgotten = True
+            seen = self.seen[id(tensor)]
+            seen.forgotten = not seen.looked
 
     def accumulating(self, tensor: Any) -> None:
         if not self._mine():
