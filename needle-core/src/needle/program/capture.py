@@ -220,7 +220,7 @@ class Recorder:
 
     def _argument(self, arg: Any) -> Any:
         """An argument of a primitive, its views as operands, its lists as lists."""
-        mapped = map_views(arg, self.operand)  # type: ignore[arg-type]
+        mapped = map_views(arg, self.operand)
         return list(mapped) if isinstance(arg, list | tuple) and any(isinstance(x, View) for x in arg) else mapped
 
     def freshen(self, x: Operand) -> None:
