@@ -134,7 +134,7 @@ def first(result: Any) -> Tensor:
 def randomize(layer: nn.Module, rng: np.random.Generator) -> None:
     """Values that no rule treats alike: not the zeros and ones that some parameters begin with."""
     for name, tensor in layer.state_dict().items():
-        values = rng.standard_normal(tensor.shape) * 0.5
+        values = (rng.standard_normal(tensor.shape) * 0.5).astype(str(tensor.dtype))
         tensor.array.assign(abs(values) + 0.5 if name.endswith("var") else values)
 
 

@@ -13,8 +13,8 @@ from needle.ndarray import NDArray
 from needle.tensor import Tensor
 
 ROWS, FEATURES, HIDDEN, CLASSES, STEPS = 64, 10, 16, 3, 40
-SGD = {"lr": 0.2, "momentum": 0.9, "dampening": 0.9, "weight_decay": 1e-3, "nesterov": False}
-ADAM = {"lr": 0.02, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 1e-2, "decoupled": True}
+SGD: dict[str, Any] = {"lr": 0.2, "momentum": 0.9, "dampening": 0.9, "weight_decay": 1e-3, "nesterov": False}
+ADAM: dict[str, Any] = {"lr": 0.02, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 1e-2, "decoupled": True}
 
 
 def _problem() -> tuple[Any, Any, list[Any]]:
@@ -51,9 +51,9 @@ def _update(
     device: Device, rule: str, params: list[NDArray], grads: list[NDArray], states: list[list[NDArray]], step: int
 ) -> None:
     if rule == "sgd":
-        dispatch.sgd_step(device, params, grads, states[0], **SGD)  # type: ignore[arg-type]
+        dispatch.sgd_step(device, params, grads, states[0], **SGD)
     else:
-        dispatch.adam_step(device, params, grads, *states, **ADAM, step=step)  # type: ignore[arg-type]
+        dispatch.adam_step(device, params, grads, *states, **ADAM, step=step)
 
 
 @pytest.mark.over.with_args(lambda device: ("sgd", "adam"))

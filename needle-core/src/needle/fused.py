@@ -28,6 +28,11 @@ class FusedFunctions:
 
     @property
     @abstractmethod
+    def shape(self) -> Shape:
+        """The sizes of the axes."""
+
+    @property
+    @abstractmethod
     def dtype(self) -> DType:
         """Of the elements."""
 
@@ -92,8 +97,7 @@ class FusedFunctions:
 
     def attention(self, key: Self, value: Self, causal: bool = False, scale: float | None = None) -> Self:
         """softmax(q @ k.mT * scale) @ v for q = self; the scale is 1 / sqrt(D) unless given."""
-        width: int = self.shape[-1]  # type: ignore[attr-defined]
-        return floating(self)._fused(Attention(causal, width**-0.5 if scale is None else scale), key, value)
+        return floating(self)._fused(Attention(causal, self.shape[-1] ** -0.5 if scale is None else scale), key, value)
 
     def attention_grad(self, q: Any, k: Any, v: Any, y: Any, causal: bool, scale: float) -> Any:
         return formulas.attention_grad(self, q, k, v, causal, scale)

@@ -34,7 +34,8 @@ class Residual(Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fn(x) + x  # type: ignore[no-any-return]
+        y: Tensor = self.fn(x)
+        return y + x
 
 
 class Layers(tuple[Module, ...]):
