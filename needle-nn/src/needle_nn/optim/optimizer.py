@@ -63,6 +63,8 @@ class Optimizer:
 
     def __init__(self, params: Params, **options: Any) -> None:
         kind = type(self).__name__
+        if tracing.active is not None:
+            tracing.active.once(f"it makes the optimizer {kind}")
         self.options = options
         self.param_groups: list[Group] = []
         self.params: list[Tensor] = []
