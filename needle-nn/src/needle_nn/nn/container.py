@@ -71,7 +71,9 @@ class Sequential(Module):
             if done:
                 done = False
                 continue
-            both = with_relu(module, x) if _is_plain_relu(self.layers[i + 1 : i + 2]) else None
+            both = None
+            if type(module) in _WITH_RELU and _is_plain_relu(self.layers[i + 1 : i + 2]):
+                both = with_relu(module, x)
             done = both is not None
             x = both if done else module(x)
         return x
@@ -99,10 +101,13 @@ class Sequential(Module):
         return iter(self.layers)
 
 
+_WITH_RELU = (BatchNorm2d, Linear)  # have a pass for themselves and a ReLU behind
+
+
 def with_relu(module: Module, x: Any) -> Tensor | None:
     """relu of a module's result in one pass, so that what is before the relu is neither written nor kept; None where
     the module has no such pass or somebody looks at what it gives."""
-    if type(module) not in (BatchNorm2d, Linear) or not _untouched(module):
+    if type(module) not in _WITH_RELU or not _untouched(module):
         return None
     assert isinstance(module, BatchNorm2d | Linear)
     return module.with_relu(x)
