@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from needle import functions
+from needle import functions, placement
 from needle.arrangement import argsort, sort
 from needle.conversions import NUMPY_FUNCTIONS
 from needle.einstein import einsum
@@ -108,9 +108,28 @@ def _swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
     return a.transpose((axis1, axis2))
 
 
-def _moveaxis(a: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    axes = np.empty(tuple(range(a.ndim)), "bool")  # axis i has size i, which tells it where it goes
-    return functions.permute(a, np.moveaxis(axes, source, destination).shape)
+def _moveaxis(a: Tensor, source: Any, destination: Any) -> Tensor:
+    return placement.moveaxis(a, source, destination)
+
+
+def _tile(A: Tensor, reps: Any) -> Tensor:  # NumPy's name
+    return placement.tile(A, reps)
+
+
+def _repeat(a: Tensor, repeats: int, axis: int | None = None) -> Tensor:
+    return placement.repeat(a, repeats, axis)
+
+
+def _roll(a: Tensor, shift: Any, axis: Any = None) -> Tensor:
+    return placement.roll(a, shift, axis)
+
+
+def _tril(m: Tensor, k: int = 0) -> Tensor:
+    return placement.tril(m, k)
+
+
+def _triu(m: Tensor, k: int = 0) -> Tensor:
+    return placement.triu(m, k)
 
 
 def _ravel(a: Tensor, order: str = "C") -> Tensor:
@@ -142,6 +161,6 @@ _OWN: dict[Callable[..., Any], Callable[..., Any]] = {
     np.reshape: _reshape, np.ravel: _ravel, np.split: _split, np.expand_dims: _expand_dims,
     np.broadcast_to: _broadcast_to, np.swapaxes: _swapaxes, np.transpose: _transpose,
     np.moveaxis: _moveaxis, np.zeros_like: _zeros_like,
-    np.ones_like: _ones_like,
+    np.ones_like: _ones_like, np.tile: _tile, np.repeat: _repeat, np.roll: _roll, np.tril: _tril, np.triu: _triu,
 }  # fmt: skip
 NUMPY_FUNCTIONS.update(_OWN)
