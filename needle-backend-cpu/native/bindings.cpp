@@ -1,5 +1,5 @@
 // The extension's face: names on one side, functions of ops.h on the other. See _ext.pyi for the types.
-#include <needle/sequence.h>
+#include <needle/methods.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -25,18 +25,13 @@ PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
   }
 }
 
-struct Method {
-  Kernel kernel;
-  uint32_t written;  // bit i: argument i
-};
-
 // A kernel and the arguments that it writes, by position; the first unless it is said otherwise.
-template <auto function, int... written> Method kernel_of(const char* name) {
+template <auto function, int... written> Kernel kernel_of(const char* name) {
   constexpr uint32_t bits = sizeof...(written) == 0 ? 1U : ((1U << written) | ... | 0U);
-  return {kernel<function, bits>(name), bits};
+  return kernel<function, bits>(name);
 }
 
-const Method methods_by_name[] = {
+Methods methods({
     kernel_of<&copy>("copy"),
     kernel_of<&cast>("cast"),
     kernel_of<&unary, 1>("unary"),
@@ -79,29 +74,15 @@ const Method methods_by_name[] = {
     kernel_of<&sgd_step, 0, 2>("sgd_step"),
     kernel_of<&adam_step, 0, 2, 3>("adam_step"),
     kernel_of<&needle::random, 1>("random"),
-};
-
-void add_functions(py::module_& m) {
-  static std::vector<PyMethodDef> methods{{"allocate", allocate_buffer, METH_O, nullptr}};
-  for (const Method& method : methods_by_name) methods.push_back(method.kernel.method);
-  methods.push_back({nullptr, nullptr, 0, nullptr});
-  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
-}
-
-Prepare prepare_of(const std::string& name) {
-  for (const auto& [kernel, written] : methods_by_name) {
-    if (name == kernel.method.ml_name) return kernel.prepare;
-  }
-  throw py::value_error("sequence: no method " + name);
-}
+});
 
 // The positions of the arguments that each kernel writes, by name.
 py::dict written_arguments() {
   py::dict by_name;
-  for (const auto& [kernel, written] : methods_by_name) {
+  for (const Kernel& kernel : methods.kernels()) {
     py::list places;
     for (int i = 0; i < 32; ++i) {
-      if ((written >> i & 1) != 0) places.append(i);
+      if ((kernel.written >> i & 1) != 0) places.append(i);
     }
     by_name[kernel.method.ml_name] = py::tuple(places);
   }
@@ -111,13 +92,7 @@ py::dict written_arguments() {
 // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
 std::unique_ptr<Sequence> make_sequence(const std::vector<std::pair<std::string, py::tuple>>& calls,
                                         const py::list& moving) {
-  std::vector<Prepare> prepares;
-  py::list arguments;
-  for (const auto& [name, given] : calls) {
-    prepares.push_back(prepare_of(name));
-    arguments.append(given);
-  }
-  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+  return methods.sequence(calls, moving.ptr());
 }
 
 void run_sequence(Sequence& sequence) {
@@ -168,7 +143,7 @@ PYBIND11_MODULE(_ext, m) {
   m.attr("isa") = isa_name();  // chosen here: a bad NEEDLE_CPU_ISA or NEEDLE_NUM_THREADS fails the import
   num_threads();
   m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Buffer::type())));
-  add_functions(m);
+  if (methods.add_to(m.ptr(), {"allocate", allocate_buffer, METH_O, nullptr}) != 0) throw py::error_already_set();
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);

@@ -52,11 +52,6 @@ struct State {
   MemoryStats stats;
 };
 
-size_t physical_memory() {
-  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{1} << 40;
-}
-
 State& state() {
   static State* const s = [] {  // never destroyed: buffers may be freed while the interpreter shuts down
     State* fresh = new State;
@@ -99,6 +94,11 @@ struct ThreadScratch {
 thread_local ThreadScratch scratch;
 
 }  // namespace
+
+size_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{1} << 40;
+}
 
 // Blocks of some size ask for huge pages: fewer faults when they are touched first, fewer misses of address translation
 // ever after. Where the system has none, nothing is lost.

@@ -32,6 +32,7 @@ void release(void* block, size_t nbytes);
 void empty_cache();
 void set_cache_limit(size_t nbytes);  // of blocks kept for reuse
 MemoryStats memory_stats();
+size_t physical_memory();  // of the machine; needs no lock
 
 void* system_allocate(size_t nbytes);  // aligned, and uncounted; null where there is none
 void system_free(void* block);

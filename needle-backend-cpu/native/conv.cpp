@@ -242,6 +242,7 @@ struct Pointwise {
   const Convolution& conv;
   const unsigned char *image, *kernel, *result;
   const unsigned char* bias = nullptr;
+  const ShapedView* weight = nullptr;  // what `kernel` is the memory of, where copies of it may be kept
 
   void forward(unsigned char* out) const {
     for (int64_t group = 0; group < conv.groups; ++group) {
@@ -250,6 +251,8 @@ struct Pointwise {
       g.b = of_kernel(group), g.ldb = conv.outputs;
       g.c = out + group * conv.group_outputs() * conv.item, g.ldc = conv.outputs;
       if (bias != nullptr) g.bias = bias + group * conv.group_outputs() * conv.item;
+      const std::shared_ptr<const Packed> kept = packed(g, group);
+      if (kept != nullptr) g.packed = kept->data();
       kernels().gemm[conv.type](g);
     }
   }
@@ -275,6 +278,15 @@ struct Pointwise {
   }
 
  private:
+  // The kernel of a group, packed; null if no copy is kept.
+  std::shared_ptr<const Packed> packed(const Gemm& g, int64_t group) const {
+    if (weight == nullptr || !worth_packing(g, conv.type)) return nullptr;
+    std::vector<int64_t> key{2, key_of(*weight), group, g.n, g.k, g.ldb};
+    if (!weight->contiguous) key.insert(key.end(), weight->strides, weight->strides + weight->rank);
+    return packed_copy(*weight, std::move(key), static_cast<size_t>(kernels().gemm_packed_bytes[conv.type](g)),
+                       [&](void* out) { kernels().gemm_pack[conv.type](g, out); });
+  }
+
   static Gemm product(int64_t m, int64_t n, int64_t k) {
     Gemm g{};
     g.m = m, g.n = n, g.k = k;
@@ -292,7 +304,7 @@ void convolve(const ShapedView& dst, const ShapedView& x, const ShapedView& w, c
   const Result out(dst);
   if (conv.pointwise()) {
     const Compact image(x);
-    Pointwise{conv, image.as(), kernel.data(), nullptr, bias}.forward(out.as());
+    Pointwise{conv, image.as(), kernel.data(), nullptr, bias, &w}.forward(out.as());
   } else if (conv.depthwise()) {
     const Compact image(x);
     const auto y = offsets(conv.taps_y, dilation.y, padding.y), x_offsets = offsets(conv.taps_x, dilation.x, padding.x);

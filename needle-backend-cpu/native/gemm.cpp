@@ -11,8 +11,6 @@ namespace needle {
 namespace {
 
 constexpr int64_t kBatchWork = 1 << 17;  // multiplications in a batch that are worth another thread
-constexpr int64_t kMostRows = 512;       // of the result, for which a packed b is worth its memory
-constexpr int64_t kLeastMatrix = 4096;   // elements of such a b
 
 // A stack of matrices in a view: rows and columns as stored.
 struct Matrices {
@@ -73,10 +71,8 @@ struct Product {
   // b, a single matrix, as the kernel reads it; null if no copy is kept.
   std::shared_ptr<const Packed> packed() const {
     const Compute type = compute_type(dst.dtype);
-    const bool is_float = type == kF32 || type == kF64;
-    if (!is_float || mb.batch > 1 || kernels().gemm_pack[type == kF64] == nullptr) return nullptr;
     Gemm g = problem();
-    if (g.m == 1 || g.n == 1 || g.m > kMostRows || g.n * g.k < kLeastMatrix) return nullptr;
+    if (mb.batch > 1 || !worth_packing(g, type)) return nullptr;
     std::vector<int64_t> key{0, key_of(b), mb.row_stride, g.n, g.k, transpose_b};
     return packed_copy(b, std::move(key), static_cast<size_t>(kernels().gemm_packed_bytes[type == kF64](g)),
                        [&](void* out) {

@@ -26,7 +26,7 @@ Registry& registry() {
 }  // namespace
 
 std::shared_ptr<Packed> Packed::make(size_t nbytes) {
-  const size_t total = memory_stats().total;
+  static const size_t total = physical_memory();
   if (all_bytes.fetch_add(nbytes) + nbytes > total / 4) {
     all_bytes.fetch_sub(nbytes);
     return nullptr;

@@ -10,6 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include "isa.h"
+
 namespace needle {
 
 // Memory of one copy; counted in `packed_bytes`.
@@ -81,6 +83,13 @@ void drop_packed();                   // all of them
 // Where a view begins, and its type.
 inline int64_t key_of(const View& view) {
   return static_cast<int64_t>(reinterpret_cast<intptr_t>(view.data)) * 16 + static_cast<int64_t>(view.dtype);
+}
+
+// Whether a copy of a product's b is worth its memory.
+inline bool worth_packing(const Gemm& g, Compute type) {
+  constexpr int64_t kMostRows = 512, kLeastElements = 4096;
+  const bool packs = (type == kF32 || type == kF64) && kernels().gemm_pack[type == kF64] != nullptr;
+  return packs && g.m > 1 && g.n > 1 && g.m <= kMostRows && g.n * g.k >= kLeastElements;
 }
 
 // The packed copy of a matrix in a view; null where none is kept.

@@ -78,7 +78,7 @@ def test_kernels_of_convolutions(
     w = ndl.tensor(matrix(rng, *size, channels // groups, 68), device=DEVICE).astype(dtype)
     results = [ndl.conv2d(x, w, groups=groups).array.contiguous().host_bits().tobytes() for _ in range(3)]
     assert results[0] == results[1] == results[2]
-    assert size == (1, 1) or packed(w.array) > 0
+    assert packed(w.array) > 0 or (size == (1, 1) and w.array.size // groups < 4096)
     reversed_ = ndl.tensor(np.ascontiguousarray(w.astype("float32").numpy()[::-1]), device=DEVICE).astype(dtype)
     with ndl.no_grad():
         w[:] = reversed_

@@ -326,3 +326,18 @@ def test_state_that_a_function_replaces_is_replaced_by_each_replay(kind: str) ->
         assert compiled(ndl.ones(2)).tolist() == [2 * i, 2 * i]
         assert place.state[0].tolist() == [i, i]
     assert compiled.captures == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_generator_that_starts_anew_does_so_in_each_call(reset: bool, caplog: pytest.LogCaptureFixture) -> None:
+    kept = ndl.Generator(5)
+
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        if reset:
+            kept.set_state({"seed": 5, "offset": 0})
+        return x + ndl.rand(3, generator=kept if reset else ndl.Generator(5))
+
+    compiled, expected = ndl.compile(f), f(ndl.zeros(3)).numpy()
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(ndl.zeros(3)).numpy(), expected)
+    assert caplog.text.count("runs without replay: it") == 1

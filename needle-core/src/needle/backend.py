@@ -114,8 +114,8 @@ def views_in(arg: Any) -> Sequence[View]:
     return [view for view in arg if isinstance(view, View)] if isinstance(arg, list | tuple) else ()
 
 
-def map_views(arg: Any, f: Callable[[View], View]) -> Any:
-    """The same argument with each of its views replaced."""
+def map_views(arg: Any, f: Callable[[View], Any]) -> Any:
+    """The same argument with something in the place of each of its views."""
     if isinstance(arg, View):
         return f(arg)
     return [f(view) for view in arg] if views_in(arg) else arg
@@ -460,17 +460,17 @@ class Hooks:
     """What a backend's plug-in module implements, with `@needle.backend.hookimpl`."""
 
     @hookspec(firstresult=True)
-    def needle_backend_info(self) -> BackendInfo:  # type: ignore[empty-body]
+    def needle_backend_info(self) -> BackendInfo:  # type: ignore[empty-body]  # a hook
         """Name, protocol version, priority. Must not touch a driver or import native code."""
 
     @hookspec(firstresult=True)
-    def needle_probe(self) -> Probe:  # type: ignore[empty-body]
+    def needle_probe(self) -> Probe:  # type: ignore[empty-body]  # a hook
         """Which devices there are now, or why none."""
 
     @hookspec(firstresult=True)
-    def needle_create_backend(self, index: int) -> Backend:  # type: ignore[empty-body]
+    def needle_create_backend(self, index: int) -> Backend:  # type: ignore[empty-body]  # a hook
         """The backend of device `index`, on its first use."""
 
     @hookspec(firstresult=True)
-    def needle_conformance_profile(self) -> ConformanceProfile:  # type: ignore[empty-body]
+    def needle_conformance_profile(self) -> ConformanceProfile:  # type: ignore[empty-body]  # a hook
         """What the suite should know; optional."""

@@ -73,6 +73,8 @@ class Tensor(TensorFunctions, Conversions):
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
+        if tracing.active is not None:
+            tracing.active.forgetting(self)
         self._grad = value
 
     @property

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from needle import Tensor
 from needle.errors import ArgumentError
@@ -34,7 +34,8 @@ class Residual(Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fn(x) + x  # type: ignore[no-any-return]
+        y: Tensor = self.fn(x)
+        return y + x
 
 
 class Layers(tuple[Module, ...]):
@@ -78,8 +79,21 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Module:
+        """One of the modules; of a slice, a Sequential of these."""
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        _check_callable(module)
+        layers = list(self.layers)
+        layers[index] = module
+        self.layers = tuple(layers)
+
+    def append(self, module: Module) -> Self:
+        """One more module, behind the others."""
+        _check_callable(module)
+        self.layers = (*self.layers, module)
+        return self
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
@@ -104,6 +118,8 @@ def _untouched(module: Module) -> bool:
 
 
 def _check_callable(module: Any) -> None:
+    if isinstance(module, type):
+        raise ArgumentError(f"Sequential: takes modules, not the class {module.__name__}; write {module.__name__}(...)")
     if not callable(module):
         remedy = "; unpack it with *" if isinstance(module, list | tuple) else ""
         raise ArgumentError(f"Sequential: takes modules, not a {type(module).__name__}{remedy}")

@@ -74,10 +74,11 @@ struct PreparedCall<function, written> final : Prepared {
 struct Kernel {
   PyMethodDef method;
   Prepare prepare;
+  uint32_t written;  // bit i: argument i, where the backend says which arguments its kernels write
 };
 
 template <auto function, uint32_t written = 0> Kernel kernel(const char* name) {
-  return {method<function, written>(name), PreparedCall<function, written>::prepare};
+  return {method<function, written>(name), PreparedCall<function, written>::prepare, written};
 }
 
 // Calls of a backend's methods, in order.
