@@ -1,5 +1,7 @@
 #include "packed.h"
 
+#include <pthread.h>
+
 #include <mutex>
 #include <unordered_set>
 
@@ -18,8 +20,18 @@ struct Registry {
   std::unordered_set<Copies*> holding;
 };
 
+Registry& registry();
+void hold() { registry().mutex.lock(); }
+void let_go() { registry().mutex.unlock(); }
+
+// Never destroyed: buffers may be freed while the interpreter shuts down. A fork waits for whoever looks something up,
+// whose thread the child would not have.
 Registry& registry() {
-  static Registry* const r = new Registry;  // never destroyed: buffers may be freed while the interpreter shuts down
+  static Registry* const r = [] {
+    Registry* const made = new Registry;
+    pthread_atfork(hold, let_go, let_go);
+    return made;
+  }();
   return *r;
 }
 

@@ -1,5 +1,8 @@
 """Packed copies of weights: kept while nobody writes into their memory, equal in every bit, counted, and given back."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -254,3 +257,31 @@ def test_threads_that_read_and_write(rng: np.random.Generator) -> None:
         for thread in threads:
             thread.join()
         np.testing.assert_allclose((x @ w).numpy(), x.numpy() @ w.numpy(), atol=1e-3)
+
+
+FORKS = """
+import os, threading, warnings
+import needle as ndl
+warnings.simplefilter("ignore")  # Python warns of forks beside threads
+x, w = (ndl.ones(*shape, device="cpu") for shape in ((64, 128), (128, 128)))
+going = True
+def multiply():
+    while going:
+        x @ w
+threads = [threading.Thread(target=multiply) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (x @ w).sum().item() == 64 * 128 * 128 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+going = False
+for thread in threads: thread.join()
+print("all came back")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_forked_during_a_look_up_does_not_wait_for_ever() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "all came back\n", done.stderr
