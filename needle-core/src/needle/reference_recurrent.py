@@ -1,4 +1,4 @@
-"""The reference backend's walk through a sequence, in NumPy: told otherwise than in `formulas.py`, all gates at once."""
+"""The reference backend's walk through a sequence, in NumPy: other than in `formulas.py`, all gates at once."""
 
 from collections.abc import Sequence
 
