@@ -18,13 +18,13 @@ template <class W> constexpr int kVector = 16 / static_cast<int>(sizeof(W));
 // D columns at most; tiles of 16 R rows and 8 C columns.
 template <class W, int D, int R, int C> struct Tiles {
   static constexpr int kTall = kRows * R, kWide = kLanes * C;
-  static constexpr int kStride = D + kVector<W>, kScoreStride = kWide + kVector<W>;
+  static constexpr int kStride = D + kVector<W>, kScoreStride = kWide + kLanes;
   static constexpr int kOut = D / kLanes;  // columns of the result that a thread has, in packs tx, tx + 8, ...
   static constexpr size_t bytes(int tall, int wide) {
     return sizeof(W) * static_cast<size_t>((tall * kTall + wide * kWide) * kStride + kTall * kScoreStride);
   }
-  // The gradients' kernels read one of their two columns' tiles last: the next gets a place of its own where two blocks
-  // still fit into a multiprocessor.
+  // The gradients' kernels read one of their two tiles of columns last: the next gets a place of its own where two
+  // blocks still fit into a multiprocessor.
   static constexpr int kPlaces = bytes(2, 3) <= (kSharedOfTwo / 2) ? 2 : 1;
 
   static __device__ __forceinline__ int ty() { return static_cast<int>(threadIdx.x) / kLanes; }
@@ -41,7 +41,7 @@ template <class W, int D, int R, int C> struct Tiles {
 #pragma unroll
       for (int j = 0; j < C; ++j) s[i][j] = 0;
     }
-#pragma unroll 2
+#pragma unroll 4
     for (int d = 0; d < D; d += V) {
       Pack<W, V> x[R];
 #pragma unroll
@@ -68,7 +68,7 @@ template <class W, int D, int R, int C> struct Tiles {
       for (int j = 0; j < C; ++j) shared[row(i) * kScoreStride + column(j)] = weights[i][j];
     }
     __syncwarp();
-#pragma unroll 1
+#pragma unroll 2
     for (int j = 0; j < kWide; j += V) {
       Pack<W, V> x[R];
 #pragma unroll
@@ -132,7 +132,7 @@ __device__ __forceinline__ void weigh(const AttentionShape& shape, W unit, int f
     const W factor = seen[i].rise(max_of_lanes<kLanes>(most)), base = seen[i].base();
 #pragma unroll
     for (int j = 0; j < C; ++j) {
-      s[i][j] = exp2(s[i][j] - base);
+      s[i][j] = power_of_two(s[i][j] - base);
       seen[i].sum += s[i][j];
     }
 #pragma unroll
@@ -293,7 +293,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
       delta[j] = query < shape.queries ? a.deltas[at] : W(0);
 #pragma unroll
       for (int i = 0; i < R; ++i) {
-        s[i][j] = shape.sees(query, block.first + X::row(i)) ? exp2(s[i][j] * unit - log) : W(0);
+        s[i][j] = shape.sees(query, block.first + X::row(i)) ? power_of_two(s[i][j] * unit - log) : W(0);
       }
     }
     X::gather(to_v, s, weights, g_tile);
@@ -332,7 +332,7 @@ template <class T, class F> void visit_tiles(const AttentionShape& shape, F f) {
     return f(Constant<256>(), Constant<2>(), Constant<4>(), Constant<1>(), Constant<4>());
   } else {
     if constexpr (sizeof(T) == 4) {
-      if (columns <= 64) return f(Constant<64>(), Constant<8>(), Constant<8>(), Constant<4>(), Constant<8>());
+      if (columns <= 64) return f(Constant<64>(), Constant<4>(), Constant<8>(), Constant<4>(), Constant<4>());
       if (columns <= 128) return f(Constant<128>(), Constant<4>(), Constant<4>(), Constant<4>(), Constant<4>());
     }
     return f(Constant<256>(), Constant<4>(), Constant<4>(), Constant<2>(), Constant<4>());

@@ -105,17 +105,25 @@ __global__ void __launch_bounds__(kClusterThreads)
   for (int i = 0; i < kGates; ++i) {
     if (place.live) bias[i] = widen(walk.bias[i * shape.units + place.unit]);
   }
+  float given[kGates] = {};  // of the time to come, asked for long before it is used
+  const auto look_ahead = [&](int time) {
+#pragma unroll
+    for (int i = 0; i < kGates; ++i) {
+      if (place.live) given[i] = widen(walk.inputs[shape.gate(time, place.row, i, place.unit)]);
+    }
+  };
+  look_ahead(0);
   cluster.sync();  // every block is there
 
   for (int time = 0; time < shape.steps; ++time) {
-    float gates[kGates] = {}, h = 0.0f;
+    float gates[kGates], h = 0.0f;
 #pragma unroll
-    for (int i = 0; i < kGates; ++i) {
-      if (place.live) gates[i] = bias[i] + widen(walk.inputs[shape.gate(time, place.row, i, place.unit)]);
-    }
+    for (int i = 0; i < kGates; ++i) gates[i] = bias[i] + given[i];
+    if (time + 1 < shape.steps) look_ahead(time + 1);
     multiply<R>(partial, matrix, states + time % 2 * R * plan.all, quads, plan.own, plan.splits);
     __syncthreads();
     if (place.live) {
+#pragma unroll 4
       for (int split = 0; split < plan.splits; ++split) {
 #pragma unroll
         for (int i = 0; i < kGates; ++i) {
@@ -191,6 +199,7 @@ __global__ void __launch_bounds__(kClusterThreads)
     for (int i = static_cast<int>(threadIdx.x); i < R * plan.all; i += kClusterThreads) {
       const int r = i / plan.all, state = i % plan.all;
       float total = 0.0f;
+#pragma unroll 4
       for (int split = 0; split < plan.splits; ++split) total += partial[(split * R + r) * plan.all + state];
       float* const to = inbox + ((time % 2 * kClusterBlocks + rank) * R + r) * plan.own + state % plan.own;
       *cluster.map_shared_rank(to, state / plan.own) = total;
