@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "buffer.h"
 #include "isa.h"
 #include "launch.h"
 #include "python.h"
@@ -19,7 +18,7 @@ namespace {
 
 PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
   try {
-    return new_buffer(static_cast<Py_ssize_t>(Argument<int64_t>(nbytes).value));
+    return Buffer::make(Argument<int64_t>(nbytes).value);
   } catch (...) {
     set_python_error();
     return nullptr;
@@ -52,6 +51,7 @@ const Kernel kernels_by_name[] = {
     kernel<&rms_norm_grad>("rms_norm_grad"),
     kernel<&moments>("moments"),
     kernel<&batch_norm>("batch_norm"),
+    kernel<&batch_norm_relu>("batch_norm_relu"),
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&attention>("attention"),
     kernel<&attention_grad>("attention_grad"),
@@ -106,25 +106,16 @@ void run_sequence(Sequence& sequence) {
   }
 }
 
-// The part of a buffer that begins at `offset` and is as long as `host`.
-char* checked_part(py::handle buffer, int64_t offset, const py::buffer_info& host) {
-  const BufferObject* memory = as_buffer(buffer.ptr());
-  if (offset < 0 || offset > memory->nbytes || host.size * host.itemsize > memory->nbytes - offset) {
-    throw py::value_error("the bytes lie outside the buffer");
-  }
-  return static_cast<char*>(memory->data) + offset;
-}
-
 void upload(py::handle dst, int64_t offset, const py::buffer& host) {
   const py::buffer_info info = host.request();
-  char* to = checked_part(dst, offset, info);
+  char* to = Buffer::part(dst.ptr(), offset, info.size * info.itemsize);
   const py::gil_scoped_release unlocked;
   std::memcpy(to, info.ptr, static_cast<size_t>(info.size * info.itemsize));
 }
 
 void download(py::handle src, int64_t offset, const py::buffer& host) {
   const py::buffer_info info = host.request(true);
-  const char* from = checked_part(src, offset, info);
+  const char* from = Buffer::part(src.ptr(), offset, info.size * info.itemsize);
   const py::gil_scoped_release unlocked;
   std::memcpy(info.ptr, from, static_cast<size_t>(info.size * info.itemsize));
 }
@@ -146,7 +137,7 @@ PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels of the CPU device.";
   m.attr("isa") = isa_name();  // chosen here: a bad NEEDLE_CPU_ISA or NEEDLE_NUM_THREADS fails the import
   num_threads();
-  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
+  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Buffer::type())));
   add_functions(m);
   py::register_exception_translator([](std::exception_ptr error) {
     try {

@@ -10,6 +10,14 @@
 
 namespace needle {
 
+// `count` elements of a contiguous view in its compute type: its own memory, or a copy in `space`.
+inline const void* widened(const View& view, int64_t first, int64_t count, void* space) {
+  const auto widen = kernels().widen[static_cast<int>(view.dtype)];
+  if (widen == nullptr) return bytes_at(view, first);
+  widen(bytes_at(view, first), space, count);
+  return space;
+}
+
 // A contiguous view of other memory in the shape of `like`.
 inline ShapedView contiguous_like(const ShapedView& like, void* data) {
   ShapedView view = like;

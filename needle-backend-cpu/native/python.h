@@ -2,21 +2,22 @@
 #ifndef NEEDLE_CPU_PYTHON_H
 #define NEEDLE_CPU_PYTHON_H
 
-#include <needle/python.h>
+#include <needle/buffer_type.h>
 
+#include "buffer.h"
 #include "ops.h"
 
 namespace needle {
 
-// Memory as Python holds it: nbytes, ptr(), and the buffer protocol over its writable bytes.
-struct BufferObject {
-  PyObject_HEAD void* data;
-  Py_ssize_t nbytes;
+struct Memory : MemoryDefaults {
+  static constexpr const char* kName = "needle_backend_cpu._ext.Buffer";
+  static constexpr const char* kDoc = "Memory of the CPU device, freed with its last reference.";
+  explicit Memory(size_t nbytes) : data(static_cast<char*>(allocate(nbytes))), nbytes(nbytes) {}
+  ~Memory() { release(data, nbytes); }
+  char* const data;
+  const size_t nbytes;
 };
-
-PyTypeObject* buffer_type();
-PyObject* new_buffer(Py_ssize_t nbytes);
-BufferObject* as_buffer(PyObject* object);  // throws PythonError if it is none
+using Buffer = BufferType<Memory>;
 
 constexpr int64_t kReleaseAbove = 1 << 15;  // elements of all operands: more work than this is done without the GIL
 

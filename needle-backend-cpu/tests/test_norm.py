@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from twins import CPU, FLOATS, Twin, assert_same, result, run, twin
 
+import needle
+from needle.backend import View
+from needle.image import batch_norm2d
 from needle.kinds import Pool
 from needle_backend_cpu import _ext
 
@@ -63,6 +66,51 @@ def test_channels(dtype: str, shape: tuple[int, ...], layout: str) -> None:
         check([dx, dw, db], dtype, training)
 
 
+def planes(rng: Any, shape: tuple[int, ...], dtype: str) -> Twin:
+    """Rows of channels as they lie in a row-major image (batch, channels, ...)."""
+    image = of(rng, (shape[0], shape[-1], *shape[1:-1]), dtype)
+    axes = (0, *range(2, len(shape)), 1)
+    return Twin(*(View(v.buffer, v.layout.permute(axes), v.dtype) for v in (image.cpu, image.reference)))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [*IMAGES, (2, 93, 190, 3), (3, 2, 2, 5), (1, 1, 1, 1), (6, 1, 40, 1), (2, 0, 3, 4)])
+@pytest.mark.parametrize("other", ["planes", "compact"])
+def test_planes_of_channels(dtype: str, shape: tuple[int, ...], other: str) -> None:
+    """x and the results in the order of images; g in the same order, or channels last."""
+    rng = np.random.default_rng(5)
+    n = shape[-1]
+    x, w, b = planes(rng, shape, dtype), of(rng, (n,), dtype), of(rng, (n,), dtype)
+    g = planes(rng, shape, dtype) if other == "planes" else of(rng, shape, dtype)
+    mean, var, dw, db = (result((n,), dtype) for _ in range(4))
+    y, dx = planes(rng, shape, dtype), planes(rng, shape, dtype)
+    if x.cpu.size:
+        run("moments", mean, var, x)
+        check([mean, var], dtype, "moments")
+    mean, var = of(rng, (n,), dtype), twin(rng.uniform(0.5, 2, n), dtype)  # on both devices the same
+    for op in ("batch_norm", "batch_norm_relu"):
+        run(op, y, x, w, b, mean, var, 1e-2)
+        check([y], dtype, op)
+    for training in (False, True):
+        run("batch_norm_grad", dx, dw, db, g, x, w, mean, var, 1e-2, training)
+        check([dx, dw, db], dtype, training)
+
+
+@pytest.mark.parametrize("lies", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)], ids=str)
+def test_results_lie_as_their_image_does(lies: tuple[int, ...]) -> None:
+    """`lies` are the axes of an image (N, C, H, W) as they follow each other in memory."""
+    image = np.random.default_rng(6).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    back = tuple(np.argsort(lies).tolist())
+    x = needle.tensor(np.ascontiguousarray(image.transpose(lies)), device="cpu").permute(back)
+    ones, zeros = needle.ones(3, device="cpu"), needle.zeros(3, device="cpu")
+    last, w, m = x.permute(0, 2, 3, 1).array, ones.array, zeros.array
+    gradient = last.batch_norm_grad(last, w, m, w, 0.0, training=False)[0].permute(0, 3, 1, 2)
+    shorter = [batch_norm2d(x, ones, zeros, zeros, ones, 0.0, relu).array for relu in (False, True)]
+    for found, wanted in zip((gradient, *shorter), (image, image, np.maximum(image, 0)), strict=True):
+        assert found.permute(lies).layout.contiguous
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+
+
 def test_moments_of_numbers_far_from_zero() -> None:
     rng = np.random.default_rng(2)
     x = twin(rng.standard_normal((5000, 3)) + 1000, "float32")
@@ -94,6 +142,7 @@ def test_pooling(kind: Pool, dtype: str, window: Any, layout: str) -> None:
 def test_nothing_depends_on_the_number_of_threads() -> None:
     rng = np.random.default_rng(4)
     x, g, w = of(rng, (3, 40, 41, 33), "float32"), of(rng, (3, 40, 41, 33), "float32"), of(rng, (33,), "float32")
+    image, turned = planes(rng, (3, 40, 41, 33), "float32"), planes(rng, (3, 40, 41, 33), "float32")
     before, seen = _ext.num_threads(), []
     try:
         for threads in (1, 2, 3):
@@ -103,6 +152,10 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
             bits = [v.numpy(CPU).tobytes() for v in (mean, var)]
             CPU.batch_norm_grad(dx.cpu, dw.cpu, db.cpu, g.cpu, x.cpu, w.cpu, mean.cpu, var.cpu, 1e-5, True)
             bits += [v.numpy(CPU).tobytes() for v in (dx, dw, db)]
+            CPU.batch_norm_grad(turned.cpu, dw.cpu, db.cpu, g.cpu, image.cpu, w.cpu, mean.cpu, var.cpu, 1e-5, True)
+            bits += [v.numpy(CPU).tobytes() for v in (turned, dw, db)]
+            CPU.moments(mean.cpu, var.cpu, image.cpu)
+            bits += [v.numpy(CPU).tobytes() for v in (mean, var)]
             CPU.layer_norm_grad(dx.cpu, dw.cpu, db.cpu, g.cpu, x.cpu, w.cpu, 4920, 33, 1e-5)
             bits += [v.numpy(CPU).tobytes() for v in (dx, dw, db)]
             CPU.pool2d(Pool.MAX, y.cpu, x.cpu, (3, 3), (1, 1), (1, 1))

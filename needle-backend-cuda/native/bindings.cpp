@@ -31,7 +31,7 @@ PyObject* allocate_buffer(PyObject*, PyObject* const* arguments, Py_ssize_t coun
     Runtime& device = Runtime::of(Argument<int>(arguments[0]).value);
     set_runtime(device);
     device.begin("allocate");
-    return new_buffer(device, static_cast<Py_ssize_t>(Argument<int64_t>(arguments[1]).value));
+    return Buffer::make(Argument<int64_t>(arguments[1]).value, device);
   } catch (...) {
     set_python_error();
     return nullptr;
@@ -191,11 +191,8 @@ struct Part {  // of a buffer: from `offset`, as long as the host's bytes
 };
 
 Part checked_part(py::handle buffer, int64_t offset, int64_t nbytes, const char* op) {
-  const BufferObject* memory = as_buffer(buffer.ptr());
-  if (offset < 0 || offset > memory->nbytes || nbytes > memory->nbytes - offset) {
-    throw py::value_error("the bytes lie outside the buffer");
-  }
-  return {enter(memory->index, op), memory->data + offset};
+  char* const data = Buffer::part(buffer.ptr(), offset, nbytes);
+  return {enter(Buffer::of(buffer.ptr()).runtime.index, op), data};
 }
 
 void upload(py::handle dst, int64_t offset, const py::buffer& host) {
@@ -277,7 +274,7 @@ std::string describe(int index) {
 
 PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels and runtime of CUDA devices.";
-  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
+  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Buffer::type())));
   add_functions(m);
   py::register_exception_translator([](std::exception_ptr error) {
     try {

@@ -2,25 +2,26 @@
 #ifndef NEEDLE_CUDA_PYTHON_H
 #define NEEDLE_CUDA_PYTHON_H
 
-#include <needle/python.h>
+#include <needle/buffer_type.h>
 
 #include "ops.h"
 #include "runtime.h"
 
 namespace needle {
 
-// Memory as Python holds it: nbytes, device, ptr().
-struct BufferObject {
-  PyObject_HEAD char* data;
-  Py_ssize_t nbytes;
-  int index;
-  Runtime* runtime;
-  Block* block;
-};
+struct Memory : MemoryDefaults {
+  static constexpr const char* kName = "needle_backend_cuda._ext.Buffer";
+  static constexpr const char* kDoc = "Memory of a CUDA device, freed with its last reference.";
+  static constexpr bool kOnHost = false;
+  static PyGetSetDef* properties();  // index, the device's
 
-PyTypeObject* buffer_type();
-PyObject* new_buffer(Runtime& runtime, Py_ssize_t nbytes);
-BufferObject* as_buffer(PyObject* object);  // throws PythonError if it is none
+  Memory(size_t nbytes, Runtime& of) : runtime(of), block(of.memory.allocate(nbytes)), data(block->data) {}
+  ~Memory() { runtime.memory.release(block); }
+  Runtime& runtime;
+  Block* const block;
+  char* const data;
+};
+using Buffer = BufferType<Memory>;
 
 }  // namespace needle
 

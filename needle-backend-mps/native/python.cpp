@@ -31,12 +31,8 @@ void set_python_error() {
   try {
     throw;
   } catch (const PythonError&) {
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::invalid_argument& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
+  } catch (const std::exception&) {
+    set_standard_error();
   } catch (...) {  // Objective-C's exceptions pass through C++
     PyErr_SetString(PyExc_RuntimeError, "mps: Metal Performance Shaders threw an exception; the log tells which");
   }

@@ -13,7 +13,7 @@ namespace {
 
 PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
   try {
-    return new_buffer(static_cast<Py_ssize_t>(Argument<int64_t>(nbytes).value));
+    return Buffer::make(Argument<int64_t>(nbytes).value);
   } catch (...) {
     set_python_error();
     return nullptr;
@@ -104,31 +104,22 @@ std::unique_ptr<Sequence> make_sequence(const std::vector<std::pair<std::string,
   return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
 }
 
-// The part of a buffer that begins at `offset` and is as long as `host`.
-char* checked_part(py::handle buffer, int64_t offset, const py::buffer_info& host) {
-  const BufferObject* memory = as_buffer(buffer.ptr());
-  if (offset < 0 || offset > memory->nbytes || host.size * host.itemsize > memory->nbytes - offset) {
-    throw py::value_error("the bytes lie outside the buffer");
-  }
-  return memory->data + offset;
-}
-
 void upload_bytes(py::handle dst, int64_t offset, const py::buffer& host) {
   const py::buffer_info info = host.request();
-  char* to = checked_part(dst, offset, info);
+  char* to = Buffer::part(dst.ptr(), offset, info.size * info.itemsize);
   guarded([&] { upload(to, static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize)); });
 }
 
 void download_bytes(py::handle src, int64_t offset, const py::buffer& host) {
   const py::buffer_info info = host.request(true);
-  const char* from = checked_part(src, offset, info);
+  const char* from = Buffer::part(src.ptr(), offset, info.size * info.itemsize);
   guarded([&] { synchronize(); });
   std::memcpy(info.ptr, from, static_cast<size_t>(info.size * info.itemsize));
 }
 
 // The bytes themselves, when the device is done with them.
 py::object host_view(const py::object& buffer) {
-  guarded([&] { wait_for(as_buffer(buffer.ptr())->data); });
+  guarded([&] { wait_for(Buffer::of(buffer.ptr()).data); });
   return py::reinterpret_steal<py::object>(PyMemoryView_FromObject(buffer.ptr()));
 }
 
@@ -156,7 +147,7 @@ py::dict counts() {
 
 PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels of the Metal device.";
-  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(buffer_type())));
+  m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Buffer::type())));
   add_functions(m);
   py::register_exception_translator([](std::exception_ptr error) {
     try {

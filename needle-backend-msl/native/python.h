@@ -2,22 +2,22 @@
 #ifndef NEEDLE_MSL_PYTHON_H
 #define NEEDLE_MSL_PYTHON_H
 
-#include <needle/python.h>
+#include <needle/buffer_type.h>
 
 #include "ops.h"
 #include "runtime.h"
 
 namespace needle {
 
-// Memory as Python holds it: nbytes, ptr(), and the buffer protocol over its writable bytes.
-struct BufferObject {
-  PyObject_HEAD char* data;
-  Py_ssize_t nbytes;
+struct Memory : MemoryDefaults {
+  static constexpr const char* kName = "needle_backend_msl._ext.Buffer";
+  static constexpr const char* kDoc = "Memory of the Metal device, freed with its last reference.";
+  explicit Memory(size_t nbytes) : data(allocate(nbytes)), nbytes(nbytes) {}
+  ~Memory() { release(data, nbytes); }
+  char* const data;
+  const size_t nbytes;
 };
-
-PyTypeObject* buffer_type();
-PyObject* new_buffer(Py_ssize_t nbytes);
-BufferObject* as_buffer(PyObject* object);  // throws PythonError if it is none
+using Buffer = BufferType<Memory>;
 
 }  // namespace needle
 

@@ -8,6 +8,7 @@ import pytest
 
 import needle as ndl
 from needle.errors import DTypeError, GraphError, ShapeError
+from needle.graph import topological_order
 
 
 def leaf(values, **options):
@@ -110,6 +111,21 @@ def test_values_that_no_rule_reads_are_not_held():
     gc.collect()
     assert held() is None
     z.sum().backward()
+
+
+def test_linear_and_relu_keep_one_array():
+    x, w, b = leaf(np.ones((4, 3))), leaf(np.eye(3, 1000) - 0.5), leaf(np.zeros(1000))
+    linear, joined = x.linear(w, b), x.linear(w, b, relu=True)
+    before = weakref.ref(linear.array)
+    apart = linear.relu()
+    del linear
+    gc.collect()
+    assert before() is None  # neither rule reads it
+    assert [node.op.name for node in topological_order(joined.node)] == ["linear", "relu"]
+    np.testing.assert_array_equal(joined.numpy(), apart.numpy())
+    expected, found = (ndl.grad(y.square().sum(), (x, w, b)) for y in (apart, joined))
+    for right, one in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one.numpy(), right.numpy())
 
 
 def test_second_pass_needs_retain_graph():

@@ -290,7 +290,7 @@ def test_the_number_of_programs_is_limited(caplog: pytest.LogCaptureFixture) -> 
         for k in range(5):
             same(f(tensor(2), k), tensor(2) * k)
     assert len(f.graphs()) == 3
-    assert "more than 3 programs" in caplog.text
+    assert caplog.text.count("more than 3 programs") == 1  # said once, though two had to go
 
 
 def test_what_was_used_last_is_kept() -> None:

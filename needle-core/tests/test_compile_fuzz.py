@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compile_vocabulary import WORDS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ SHAPES = [(), (1,), (4,), (3, 4), (1, 4), (3, 1), (2, 3, 4), (0, 4), (40, 33), (
 UNARY = ("relu", "tanh", "exp", "abs", "square", "negative", "sigmoid", "sign", "floor", "sqrt", "erf", "isnan")
 BINARY = ("add", "subtract", "multiply", "maximum", "minimum", "divide")
 COMPARE = ("less", "equal", "greater_equal")
+WEIGHTS = [(3, 4), ()]
 CALLS = 4
 LARGEST = 30000  # elements
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -29,7 +31,7 @@ def fit(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 class Function:
-    """Steps over numbered values: first the arguments, then the states, then the result of each step."""
+    """Steps over numbered values: the arguments, the states, the weights, then the result of each step."""
 
     def __init__(self, shapes: list[tuple[int, ...]], states: list[tuple[int, ...]]) -> None:
         self.shapes, self.states = shapes, states
@@ -38,23 +40,23 @@ class Function:
         self.trains = False
 
     def __call__(self, *tensors: ndl.Tensor, weights: list[ndl.Tensor]) -> Any:
-        values: list[Any] = list(tensors)
+        values: list[Any] = [*tensors, *weights]
         for name, *arguments in self.steps:
             values.append(RUN[name](values, *arguments))
         if self.trains:
-            loss = sum((w * w).sum() for w in weights)
-            loss = sum(((w * x.mean()).sum() for w, x in zip(weights, self.floats(values), strict=False)), loss)
+            loss = sum(((w * w).sum() for w in weights), sum(x.mean() for x in self.tracked(values)))
             for w, g in zip(weights, ndl.grad(loss, weights, allow_unused=True), strict=True):
                 if g is not None:
                     with ndl.no_grad():
                         w[...] = w - 0.1 * g
         return {"results": [values[i].detach() for i in self.results], "count": len(values)}
 
-    def floats(self, values: list[Any]) -> list[Any]:
-        return [x for x in reversed(values) if x.dtype == "float32" and x.size and x.ndim < 3]
+    def tracked(self, values: list[Any]) -> list[Any]:
+        """The last values that depend on the weights."""
+        return [x for x in reversed(values) if x.dtype == "float32" and x.size and x.requires_grad][:4]
 
     def __repr__(self) -> str:
-        first = len(self.shapes) + len(self.states)
+        first = len(self.shapes) + len(self.states) + len(WEIGHTS)
         lines = [f"v{i + first} = {name}{tuple(args)}" for i, (name, *args) in enumerate(self.steps)]
         return "\n".join([f"arguments {self.shapes}, states {self.states}", *lines, f"results {self.results}"])
 
@@ -90,7 +92,9 @@ RUN: dict[str, Callable[..., Any]] = {
     "filled": filled,
     "random": lambda v, i: v[i] + ndl.rand(*v[i].shape, device=v[i].device),
     "copied": lambda v, i: v[i].contiguous() + 0,
+    "word": lambda v, name, i: WORDS[name][1](v[i]),
 }
+KINDS = [*RUN, *["word"] * 12]  # of which there are many
 
 
 class Draft:
@@ -101,7 +105,7 @@ class Draft:
         shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))
         states = draw(st.lists(st.sampled_from(SHAPES), max_size=2))
         self.function = Function(shapes, states)
-        self.values: list[Any] = [ndl.zeros(*shape, device="numpy") for shape in [*shapes, *states]]
+        self.values: list[Any] = [ndl.zeros(*shape, device="numpy") for shape in [*shapes, *states, *WEIGHTS]]
 
     def pick(self, test: Callable[[Any], bool] = lambda x: True) -> int | None:
         found = [i for i, x in enumerate(self.values) if test(x)][::-1]
@@ -123,7 +127,7 @@ class Draft:
         self.function.steps.append(step)
 
     def grow(self) -> None:
-        kind, i = self.draw(st.sampled_from(list(RUN))), self.floats()
+        kind, i = self.draw(st.sampled_from(KINDS)), self.floats()
         if i is None:
             return
         x = self.values[i]
@@ -166,6 +170,8 @@ class Draft:
                 self.add(kind, draw(st.sampled_from(state)), i, self.part(x.shape))
         elif kind in ("flat", "random", "copied"):
             self.add(kind, i)
+        elif kind == "word":
+            self.add(kind, draw(st.sampled_from([name for name, (takes, _) in WORDS.items() if takes(x.shape)])), i)
 
 
 @st.composite
@@ -188,7 +194,7 @@ def history(function: Function, device: str, compiled: bool) -> list[np.ndarray]
         return ndl.tensor(np.asarray(rng.standard_normal(shape), np.float32), device=device)
 
     states = [normal(shape) for shape in function.states]
-    weights = [normal((3, 4)).requires_grad_(), normal(()).requires_grad_()]
+    weights = [normal(shape).requires_grad_() for shape in WEIGHTS]
     call = ndl.compile(lambda *x: function(*x, *states, weights=weights))
     eager = lambda *x: function(*x, *states, weights=weights)  # noqa: E731
     ndl.manual_seed(3)

@@ -16,6 +16,9 @@ import pytest
 import needle as ndl
 from needle import dispatch, tracing
 from needle.errors import ArgumentError, GraphError
+from needle.trees import flatten
+
+DEVICES = [name for name in ("numpy", "cpu") if name in {d.backend for d in ndl.devices()}]
 
 
 def tensor(*shape: int, seed: int = 0, **options: Any) -> ndl.Tensor:
@@ -230,3 +233,55 @@ def test_arguments_are_not_kept() -> None:
     del x
     gc.collect()
     assert gone() is None
+
+
+def written_part(x: ndl.Tensor) -> Any:
+    z = ndl.Tensor([0.0, 5.0, 0.0])
+    z[0] = x[0]
+    return z
+
+
+def with_views(x: ndl.Tensor) -> Any:
+    z = ndl.Tensor([0.0, 1.0, 2.0])
+    return z, z[::-1], z.reshape(3, 1)
+
+
+# Functions whose results do not depend on their arguments, wholly or in part.
+CONSTANT: dict[str, Any] = {
+    "data": lambda x: ndl.Tensor([0.0, 1.0, 2.0]),
+    "computed": lambda x: ndl.Tensor([0.0, 1.0, 2.0]) * 2,
+    "no data": lambda x: (ndl.zeros(2, 3).T, ndl.arange(6), ndl.eye(2)),
+    "one_hot": lambda x: ndl.one_hot(4, ndl.Tensor([1, 2])),
+    "written": written_part,
+    "views": with_views,
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", CONSTANT)
+def test_what_the_caller_does_to_a_result_is_not_seen_by_the_next_call(name: str, device: str) -> None:
+    with ndl.use_device(device):
+        f, x = ndl.compile(CONSTANT[name]), ndl.Tensor([1.0, 2.0, 3.0])
+        for _ in range(3):
+            expected, found = (flatten(g(x))[0] for g in (CONSTANT[name], f))
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a.numpy(), b.numpy())
+            for a in found:
+                a[...] = 77
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_constant_gradient_or_value_is_made_anew(device: str) -> None:
+    w, v = (ndl.tensor([1.0, 2.0], device=device, requires_grad=r) for r in (True, False))
+
+    @ndl.compile
+    def step() -> None:
+        w.grad = None
+        w.sum().backward()
+        v.data = ndl.tensor([4.0, 5.0], device=device)
+
+    for _ in range(3):
+        step()
+        assert (w.grad.tolist(), v.tolist()) == ([1, 1], [4, 5])
+        w.grad[...] = 9
+        v[...] = 9

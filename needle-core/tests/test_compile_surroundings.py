@@ -223,10 +223,31 @@ def test_a_function_that_changes_what_it_reads_is_not_replayed(
     assert caplog.text.count("runs without replay") == 1
 
 
-@pytest.mark.parametrize("draw", [lambda: np.random.rand(), random.random])
+OWN = np.random.default_rng(1), np.random.RandomState(1), random.Random(1)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda: np.random.rand(), random.random, *(lambda g=g: g.random() for g in OWN), *(g.random for g in OWN)],
+)
 def test_random_numbers_of_others_are_drawn_each_time(draw: Callable[[], float]) -> None:
     compiled = ndl.compile(lambda x: x + draw())
     assert float(compiled(ndl.zeros(1))[0]) != float(compiled(ndl.zeros(1))[0])
+
+
+def test_a_generator_that_is_not_drawn_from_does_no_harm() -> None:
+    compiled = ndl.compile(lambda x: x + (0 if OWN else 1))
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(ndl.zeros(1)).numpy(), 0)
+    assert compiled.captures == 1
+
+
+@pytest.mark.parametrize("iterator", [iter, enumerate, lambda x: (i for i in x)])
+def test_an_iterator_goes_on(iterator: Callable[[Any], Any], caplog: pytest.LogCaptureFixture) -> None:
+    batches, x = iterator(range(3)), ndl.zeros(1)
+    compiled = ndl.compile(lambda x: x + np.sum(next(batches)))
+    assert [float(compiled(x)) for _ in range(3)] == [float(np.sum(batch)) for batch in iterator(range(3))]
+    assert "batches is an iterator, from which no replay draws" in caplog.text
 
 
 def test_a_cache_that_is_filled_once_does_no_harm() -> None:

@@ -222,3 +222,33 @@ def test_validation_sees_each_result_of_a_layer(install, monkeypatch):
     text = "layer_norm_grad: wrong:0 and the reference differ at 1 of 4 elements"
     with pytest.raises(KernelError, match=text):
         x.layer_norm_grad(x, weight, 1e-5)
+
+
+NORMS = ("batch_norm", "batch_norm_relu", "batch_norm_grad")
+
+
+@pytest.mark.parametrize("kept", [frozenset(), frozenset(NORMS)], ids=["row-major", "kept"])
+def test_results_lie_as_x_does_only_where_a_backend_keeps_orders(install, kept):
+    """A backend that does not know of `keeps_order` is never given another result than a row-major one."""
+    seen = []
+
+    def watched(name):
+        def method(self, *args):
+            seen.append((name, args[0].layout.contiguous))
+            getattr(NumpyBackend, name)(self, *args)
+
+        return method
+
+    strided = frozenset({"copy", *NORMS})
+    methods = {name: watched(name) for name in NORMS}
+    device = install("keeping", backend_with(*KERNELS, **methods, strided=strided, keeps_order=kept))
+    image = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    ones, zeros = (from_numpy(np.full(3, v, np.float32), device) for v in (1, 0))
+    x = from_numpy(image, device).permute(0, 2, 3, 1)
+    y = x.batch_norm(ones, zeros, zeros, ones, 0.0)
+    above = x.batch_norm_relu(ones, zeros, zeros, ones, 0.0)
+    dx, _, _ = x.batch_norm_grad(x, ones, zeros, ones, 0.0, False)
+    assert set(seen) == {(name, not kept) for name in NORMS}
+    for found, wanted in ((y, image), (above, np.maximum(image, 0)), (dx, image)):
+        assert found.permute(0, 3, 1, 2).layout.contiguous is bool(kept)
+        np.testing.assert_array_equal(found.permute(0, 3, 1, 2).numpy(), wanted)

@@ -6,7 +6,15 @@ import pytest
 import needle as ndl
 from needle import dispatch, errors
 from needle.device import Device
-from needle.errors import DeviceError, DTypeError, IndexRangeError, NeedleError, ShapeError
+from needle.errors import (
+    ArgumentError,
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    NeedleError,
+    OutOfMemoryError,
+    ShapeError,
+)
 from needle.reference import NumpyBackend
 from needle.registry import registry
 
@@ -49,6 +57,19 @@ ROWS = [
     (lambda: x(2, 0).argmax(1), ShapeError, "argmax: nothing to choose from along axis 1: shape is (2, 0)"),
     (lambda: ndl.concatenate([x(2, 3), x(2, 4)]), ShapeError,
      "concatenate: (2, 3) and (2, 4) differ in more than axis 0"),
+    (lambda: x(2, 3).max(np.ones((9, 9))), ShapeError, "max: an axis is an int, not ndarray(...)"),
+    (lambda: x(2, 3).gather(x(2, dtype="int32"), 1), ShapeError,
+     "gather: an index of shape (2,) does not fit (2, 3)"),
+    (lambda: x(2).matmul(None), DTypeError, "matmul: cannot take a NoneType; give an array, a number, or a NumPy"),
+    (lambda: x(2, 3).linear(np.ones((3, 4)), x(4)), ArgumentError,
+     "takes Tensors, not ndarray(...); pass needle.Tensor(...) of it"),
+    (lambda: ndl.conv2d(np.ones((1, 1, 4, 4)), x(3, 3, 1, 1)), ArgumentError, "conv2d: takes Tensors, not ndarray"),
+    (lambda: ndl.einsum(x(2), "i"), ShapeError, "einsum: the equation comes first, as in einsum('ij,jk->ik', a, b)"),
+    (lambda: ndl.full(3, [1]), DTypeError, "full: takes a number, not [1]"),
+    (lambda: ndl.eye(-1), ShapeError, "eye: negative size in (-1,)"),
+    (lambda: ndl.linspace(0, 1, -1), ShapeError, "linspace: negative size in (-1,)"),
+    (lambda: ndl.arange("x"), ArgumentError, "arange: takes finite numbers for start, stop and step, not 0, 'x', 1"),
+    (lambda: ndl.arange(2**50), OutOfMemoryError, "out of memory: 9,007,199,254,740,992 bytes asked for"),
     (lambda: ndl.concatenate([]), ShapeError, "concatenate: takes at least one tensor"),
     (lambda: ndl.stack([x(2), x(3)]), ShapeError, "stack: (2,) and (3,) differ"),
     (lambda: ndl.split(x(5), 2), ShapeError, "split: 5 do not divide into 2 parts along axis 0: shape is (5,)"),

@@ -191,3 +191,39 @@ def test_autocast_is_heeded(rng: np.random.Generator) -> None:
     with needle.no_grad(), needle.autocast("bfloat16"):
         seen = primitives(lambda: model.layers[0](x))
     assert seen[:3] == ["cast", "cast", "conv2d"]
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 2.0
+
+
+def test_linear_and_relu_are_one_pass_unless_somebody_looks(device: needle.Device, rng: np.random.Generator) -> None:
+    x = Tensor(rng.standard_normal((5, 4)), device=device, dtype="float32")
+    seen: list[Any] = []
+
+    def patched(layer: nn.Linear) -> nn.Linear:
+        layer.forward = lambda x: -nn.Linear.forward(layer, x)  # type: ignore[method-assign]
+        return layer
+
+    def watched(layer: nn.Linear) -> nn.Linear:
+        layer.register_forward_hook(lambda module, args, result: seen.append(result.numpy()))
+        return layer
+
+    for alone, make, sign in (
+        (False, nn.Linear, 1.0),
+        (True, Doubled, 2.0),
+        (True, lambda *size, **kw: patched(nn.Linear(*size, **kw)), -1.0),
+        (True, lambda *size, **kw: watched(nn.Linear(*size, **kw)), 1.0),
+        (True, lambda *size, **kw: nn.Linear(*size, False, **kw), 1.0),
+    ):
+        layer = make(4, 3, device=device)
+        model = nn.Sequential(layer, nn.ReLU())
+        plain = x.numpy() @ layer.weight.numpy() + (0 if layer.bias is None else layer.bias.numpy())
+        result = model(x)
+        np.testing.assert_allclose(result.numpy(), np.maximum(sign * plain, 0), rtol=1e-5, atol=1e-6)
+        assert ("unary" in primitives(lambda model=model: model(x))) == alone or device.backend != "numpy"
+        result.sum().backward()
+        right = x.numpy().T @ (sign * (result.numpy() > 0))
+        np.testing.assert_allclose(layer.weight.grad.numpy(), right, rtol=1e-5, atol=1e-5)
+    assert seen

@@ -69,6 +69,16 @@ def test_strided(device: Device) -> None:
     assert not hollow, f"strided names what the backend does not implement: {sorted(hollow)}"
 
 
+def test_keeps_order(device: Device) -> None:
+    """What keeps the order of x is one of the batch norms, and reads strides."""
+    backend = backend_of(device)
+    assert isinstance(backend.keeps_order, frozenset)
+    unknown = backend.keeps_order - {"batch_norm", "batch_norm_relu", "batch_norm_grad"}
+    assert not unknown, f"keeps_order names what core allocates in no other order: {sorted(unknown)}"
+    copied = backend.keeps_order - backend.strided
+    assert not copied, f"keeps_order names what is not in strided: {sorted(copied)}"
+
+
 def test_signatures(device: Device) -> None:
     """Each method takes the protocol's arguments, by position."""
     backend = backend_of(device)

@@ -135,6 +135,12 @@ enum TileOp : int32_t {
 enum TileForm : int32_t { kWithMemory, kMemoryWith, kWithScalar, kScalarWith, kWithItself };
 constexpr int64_t kTileVectors = 8;
 
+// Where elements lie among planes of `inner` elements, each of the next of the channels: from the one of number
+// `first`.
+struct Planes {
+  int64_t first, channels, inner;
+};
+
 struct SgdStep {
   double lr, momentum, dampening, weight_decay;
   bool nesterov;
@@ -210,6 +216,14 @@ struct Kernels {
                           void* sums);
   void (*channel_grad[2])(const void* g, const void* x, const void* mean, const void* a, const void* b, const void* c,
                           void* out, int64_t rows, int64_t n);
+
+  // The same where each channel has planes: the moments and sums of n elements of one plane; n elements of all planes.
+  void (*plane_moments[2])(const void* x, int64_t n, void* mean, void* square);
+  void (*plane_scale[2])(const void* x, const void* mean, const void* scale, const void* bias, void* out, int64_t n,
+                         const Planes& planes);
+  void (*plane_sums[2])(const void* g, const void* x, const void* mean, int64_t n, void* product, void* sum);
+  void (*plane_grad[2])(const void* g, const void* x, const void* mean, const void* a, const void* b, const void* c,
+                        void* out, int64_t n, const Planes& planes);
 
   // Windows of each channel, for the places from `begin` to `end`. The gradients add to what dx holds.
   void (*pool_max[2])(const Windows& windows, void* out, int64_t begin, int64_t end);

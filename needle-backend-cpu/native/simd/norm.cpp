@@ -1,4 +1,4 @@
-// Normalization of contiguous rows by their own statistics, and of columns, which are channels.
+// Normalization of contiguous rows by their own statistics, of columns, which are channels, and of channels' planes.
 #include "simd/sums.h"
 
 NEEDLE_BEGIN
@@ -146,6 +146,69 @@ void channel_grad(const void* g, const void* x, const void* mean, const void* a,
   }
 }
 
+template <class T> void plane_moments(const void* x, int64_t n, void* mean, void* square) {
+  const T m = sum_of(static_cast<const T*>(x), n) / T(n);
+  *static_cast<T*>(mean) = m;
+  *static_cast<T*>(square) = squared_distance(static_cast<const T*>(x), m, n);
+}
+
+template <class T>
+void plane_sums(const void* g, const void* x, const void* mean, int64_t n, void* product, void* sum) {
+  using V = Vector<T>;
+  const T *grad = static_cast<const T*>(g), *from = static_cast<const T*>(x), m = *static_cast<const T*>(mean);
+  typename V::type products[2] = {}, sums[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
+    for (int k = 0; k < 2; ++k) {
+      const typename V::type each = V::load(grad + i + k * V::lanes);
+      sums[k] += each;
+      products[k] += each * (V::load(from + i + k * V::lanes) - m);
+    }
+  }
+  T s = fold<T>(sums[0] + sums[1], Add()), p = fold<T>(products[0] + products[1], Add());
+  for (; i < n; ++i) {
+    s += grad[i];
+    p += grad[i] * (from[i] - m);
+  }
+  *static_cast<T*>(product) = p;
+  *static_cast<T*>(sum) = s;
+}
+
+// f(i, end, channel) for the runs of n elements that lie in one plane each.
+template <class F> inline __attribute__((always_inline)) void by_plane(int64_t n, const Planes& planes, F f) {
+  int64_t channel = planes.first / planes.inner % planes.channels;
+  int64_t end = planes.inner - planes.first % planes.inner;
+  for (int64_t i = 0; i < n; i = end, end += planes.inner) {
+    f(i, end < n ? end : n, channel);
+    channel = channel + 1 == planes.channels ? 0 : channel + 1;
+  }
+}
+
+template <class T>
+void plane_scale(const void* x, const void* mean, const void* scale, const void* bias, void* out, int64_t n,
+                 const Planes& planes) {
+  const T* from = static_cast<const T*>(x);
+  T* to = static_cast<T*>(out);
+  by_plane(n, planes, [=](int64_t begin, int64_t end, int64_t c) {
+    const T m = static_cast<const T*>(mean)[c], a = static_cast<const T*>(scale)[c], b = static_cast<const T*>(bias)[c];
+    NEEDLE_INDEPENDENT
+    for (int64_t i = begin; i < end; ++i) to[i] = (from[i] - m) * a + b;
+  });
+}
+
+template <class T>
+void plane_grad(const void* g, const void* x, const void* mean, const void* a, const void* b, const void* c, void* out,
+                int64_t n, const Planes& planes) {
+  const T *grad = static_cast<const T*>(g), *from = static_cast<const T*>(x);
+  T* to = static_cast<T*>(out);
+  by_plane(n, planes, [=](int64_t begin, int64_t end, int64_t channel) {
+    const T m = static_cast<const T*>(mean)[channel], by_g = static_cast<const T*>(a)[channel];
+    const T by_x = static_cast<const T*>(b)[channel], constant = static_cast<const T*>(c)[channel];
+    NEEDLE_INDEPENDENT
+    for (int64_t i = begin; i < end; ++i) to[i] = grad[i] * by_g + (from[i] - m) * by_x + constant;
+  });
+}
+
 template <class T> void fill(Kernels& table, int type) {
   table.layer_norm[type] = norm<T, true>;
   table.rms_norm[type] = norm<T, false>;
@@ -155,6 +218,10 @@ template <class T> void fill(Kernels& table, int type) {
   table.channel_scale[type] = channel_scale<T>;
   table.channel_sums[type] = channel_sums<T>;
   table.channel_grad[type] = channel_grad<T>;
+  table.plane_moments[type] = plane_moments<T>;
+  table.plane_scale[type] = plane_scale<T>;
+  table.plane_sums[type] = plane_sums<T>;
+  table.plane_grad[type] = plane_grad<T>;
 }
 
 }  // namespace

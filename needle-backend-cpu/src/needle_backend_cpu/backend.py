@@ -11,18 +11,19 @@ from needle.dtype import DTYPES, DType, bool_, float32, float64, int32, int64
 from needle.kinds import Binary, Kind, Random, Unary
 from needle_backend_cpu import _ext
 
+_KEEPING = ("batch_norm", "batch_norm_relu", "batch_norm_grad")
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
     "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
-    "pool2d_grad", "moments", "batch_norm", "batch_norm_grad", "argsort",
+    "pool2d_grad", "moments", *_KEEPING, "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_grad",
-        "attention", "attention_grad",
+        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", *_KEEPING, "attention",
+        "attention_grad",
     }
 )  # fmt: skip
 
@@ -35,6 +36,7 @@ class CpuBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
+    keeps_order = frozenset(_KEEPING)
     in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
     allocate = staticmethod(_ext.allocate)
@@ -67,6 +69,7 @@ class CpuBackend(Backend):
     rms_norm_grad = staticmethod(_ext.rms_norm_grad)
     moments = staticmethod(_ext.moments)
     batch_norm = staticmethod(_ext.batch_norm)
+    batch_norm_relu = staticmethod(_ext.batch_norm_relu)
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
     attention = staticmethod(_ext.attention)
     attention_grad = staticmethod(_ext.attention_grad)

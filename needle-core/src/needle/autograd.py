@@ -63,14 +63,16 @@ def propagate(
             found[node] = g
         if useful is not None and node not in useful:
             continue
-        _check_alive(node)
-        for parent, entry in zip(node.parents, _rule(node, g, wrap), strict=True):
+        if node.released:
+            raise _freed(node)
+        rule = node.op.vjp(g, node.result, *node.inputs) if wrap is None else _recorded_rule(node, g, wrap)
+        for parent, entry in zip(node.parents, rule, strict=True):  # type: ignore[arg-type]
             if parent is None or entry is None:
                 continue
             if useful is not None and parent not in useful and parent not in targets:
                 continue
             value = entry() if callable(entry) else entry
-            into = cotangents if isinstance(parent, Node) else found
+            into = cotangents if type(parent) is Node else found
             before = into.get(parent)
             into[parent] = value if before is None else before + value
         if not keep:
@@ -81,10 +83,8 @@ def propagate(
     return found
 
 
-def _rule(node: Node, g: Any, wrap: Wrap | None) -> tuple[Any, ...]:
-    """The cotangents of a node's inputs, by its op's rule."""
-    if wrap is None:
-        return node.op.vjp(g, node.result, *node.inputs)  # type: ignore[return-value]
+def _recorded_rule(node: Node, g: Any, wrap: Wrap) -> tuple[Any, ...]:
+    """The cotangents of a node's inputs, by its op's rule on Tensors."""
     inputs = [x if isinstance(x, Spec) else wrap(x, p) for x, p in zip(node.inputs, node.parents, strict=True)]
     result = node.result if isinstance(node.result, Spec) else wrap(node.result, node)
     return node.op.vjp(g, result, *inputs)  # type: ignore[return-value]
@@ -99,9 +99,8 @@ def _leading_to(targets: set[Any], order: list[Node]) -> set[Node]:
     return leading
 
 
-def _check_alive(node: Node) -> None:
-    if node.released:
-        raise GraphError(
-            f"backward: the graph behind {node.op.name} was freed by an earlier backward pass; "
-            "pass retain_graph=True to that one"
-        )
+def _freed(node: Node) -> GraphError:
+    return GraphError(
+        f"backward: the graph behind {node.op.name} was freed by an earlier backward pass; "
+        "pass retain_graph=True to that one"
+    )

@@ -6,9 +6,10 @@ a backend does not override is not native: core composes it on the device, or ru
 
 Rules that core keeps, so that kernels need not check:
 
-- `dst` is allocated, has the result's shape and dtype, is contiguous (perhaps at an offset) and shares no element
-  with itself. It overlaps no operand, except that in the ops of IN_PLACE it may be the very view of one (an update
-  in place); the optimizers' steps, and `scatter_add` its dst, read what they write by their nature.
+- `dst` is allocated, has the result's shape and dtype, is contiguous (perhaps at an offset; for the ops of a backend's
+  `keeps_order` it may lie as x does instead) and shares no element with itself. It overlaps no operand, except that
+  in the ops of IN_PLACE it may be the very view of one (an update in place); the optimizers' steps, and `scatter_add`
+  its dst, read what they write by their nature.
 - Each operand of an elementwise kernel has `dst`'s shape or has one element (size 1, any rank).
 - Operands are contiguous, perhaps at an offset, unless the op's name stands in the backend's `strided`.
   `copy` is the exception: it reads and writes any strides, 0 (in `src`) and negative ones too.
@@ -128,6 +129,9 @@ class Backend(ABC):
 
     dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
     strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
+    # Those among batch_norm, batch_norm_relu and batch_norm_grad whose dst (dx) may lie as x does: without gaps, its
+    # axes in another order. Core then allocates it so, and the next layer finds the order that this one was given.
+    keeps_order: frozenset[str] = frozenset()
     # Names of the ops whose result may be the very memory of a contiguous operand of its size and dtype: beside those
     # of IN_PLACE such as read each element, or row, before they write it. Memory planning makes use of them.
     in_place: frozenset[str] = IN_PLACE

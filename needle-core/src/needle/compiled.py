@@ -27,7 +27,7 @@ from needle.trees import flatten, unflatten
 
 log = logging.getLogger("needle.compile")
 LIMIT = 16  # programs that a compiled function keeps
-_OWN = frozenset({"function", "device", "by", "limit", "programs", "captures", "lock", "passing"})
+_OWN = frozenset({"function", "device", "by", "limit", "programs", "captures", "lock", "passing", "dropped"})
 
 
 class Compiled:
@@ -42,6 +42,7 @@ class Compiled:
         self.programs: dict[Any, list[Program]] = {}
         self.captures = 0
         self.passing = ""  # why the last program was not kept
+        self.dropped = 0  # programs that had to go
         self.lock = threading.RLock()
 
     def __getattr__(self, name: str) -> Any:
@@ -167,8 +168,10 @@ class Compiled:
             self.programs[oldest].pop(0)
             if not self.programs[oldest]:
                 del self.programs[oldest]
-            log.warning("%s: more than %d programs; the oldest is dropped (compile(limit=...) keeps more)",
-                        self._name, self.limit)  # fmt: skip
+            self.dropped += 1
+            log.log(logging.INFO if self.dropped > 1 else logging.WARNING,
+                    "%s: more than %d programs; the oldest is dropped (compile(limit=...) keeps more)",
+                    self._name, self.limit)  # fmt: skip
 
 
 class _Same:

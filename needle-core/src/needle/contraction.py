@@ -20,14 +20,14 @@ class Contractions(Views):
     __slots__ = ()
 
     def __matmul__(self, other: Any) -> Self:
-        return self.matmul(self.like(other))
+        return self.matmul(other if type(other) is type(self) else self.like(other))
 
     def __rmatmul__(self, other: Any) -> Self:
         return self.like(other).matmul(self)
 
     def matmul(self, other: Self) -> Self:
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
-        if self.ndim == 1 or other.ndim == 1:
+        if len(self.layout.shape) == 1 or len(other.layout.shape) == 1:
             return self._with_vectors(other)
         if self.device is not other.device:
             raise DeviceError(f"matmul: operands are on {self.device} and {other.device}; move one with .to(device)")
@@ -51,19 +51,17 @@ class Contractions(Views):
 
     def linear(self, weight: Self, bias: Self, activation: Unary | None = None) -> Self:
         """activation(self @ weight + bias) in one pass: (..., k) @ (k, n) + (n,)."""
-        a = self.contiguous()
-        k, n = weight.layout.shape
-        m = a.layout.size // k if k else prod(a.layout.shape[:-1])
-        stored, transposed = stored_layout(weight.layout)
-        out = self.new((*a.layout.shape[:-1], n), self.dtype)
+        a = self if self.layout.contiguous else self.copy()
+        plan = linear_plan(a.layout, weight.layout)
+        out = self.new(plan.shape, self.dtype)
         dispatch.run(
             self.device,
             "linear",
-            out.viewed(Layout.compact((m, n))),
-            a.viewed(Layout((m, k), (k, 1), a.layout.offset)) if len(a.layout.shape) != 2 else a,
-            weight.contiguous() if stored is None else weight.viewed(stored),
-            bias.reshape(n).contiguous(),
-            transposed,
+            out.viewed(plan.out),
+            a.viewed(plan.a),
+            weight.copy() if plan.weight is None else weight.viewed(plan.weight),
+            bias.reshape(plan.out.shape[1]).contiguous(),
+            plan.transposed,
             activation,
         )
         return out
@@ -97,6 +95,28 @@ def matmul_plan(a: Layout, b: Layout) -> MatMulPlan:
     stored_b, transpose_b = stored_layout(right) if right is not None else (None, False)
     out = Layout.compact((count, a.shape[-2], b.shape[-1]))
     return MatMulPlan(shape, batch, out, stored_a, stored_b, transpose_a, transpose_b)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPlan:
+    """The shape of a linear map's result, and the layouts by which a backend takes it and the operands as matrices;
+    None where the weight must be copied."""
+
+    shape: Shape
+    out: Layout
+    a: Layout
+    weight: Layout | None
+    transposed: bool
+
+
+@lru_cache(maxsize=4096)
+def linear_plan(a: Layout, weight: Layout) -> LinearPlan:
+    """All that follows from the layouts of a contiguous (..., k) and of a (k, n)."""
+    k, n = weight.shape
+    m = a.size // k if k else prod(a.shape[:-1])
+    matrix = a if len(a.shape) == 2 else Layout((m, k), (k, 1), a.offset)
+    stored, transposed = stored_layout(weight)
+    return LinearPlan((*a.shape[:-1], n), Layout.compact((m, n)), matrix, stored, transposed)
 
 
 def _batch_layout(x: Layout, batch: Shape) -> Layout | None:

@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from needle import dispatch, tracing
-from needle.errors import ShapeError
+from needle.errors import ShapeError, shown
 from needle.kinds import Binary, Pool
 from needle.layout import Layout
 from needle.shape import Shape
@@ -30,7 +30,7 @@ def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
     """`2` means `(2, 2)`."""
     both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(_counts(n, least) for n in both):
-        raise ShapeError(f"{name} is one int or two, at least {least}, not {value!r}")
+        raise ShapeError(f"{name} is one int or two, at least {least}, not {shown(value)}")
     return int(both[0]), int(both[1])
 
 

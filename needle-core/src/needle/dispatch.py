@@ -130,7 +130,8 @@ class Dispatcher:
 
     def _needs_staging(self, op: str, args: tuple[Any, ...]) -> bool:
         if op in self.backend.strided:
-            return any(not view.layout.contiguous for view in _written(op, args))
+            kept = op in self.backend.keeps_order
+            return not kept and any(not view.layout.contiguous for view in _written(op, args))
         free = _ANY_STRIDES.get(op, ())
         return any(not v.layout.contiguous for i, a in enumerate(args) if i not in free for v in views_in(a))
 
@@ -162,7 +163,7 @@ class Dispatcher:
     def contiguous(self, view: View) -> View:
         """A contiguous copy of a view."""
         result = View(
-            self.allocate(view.layout.size * view.dtype.itemsize), Layout.compact(view.layout.shape), view.dtype
+            allocate(self.device, view.layout.size * view.dtype.itemsize), Layout.compact(view.layout.shape), view.dtype
         )
         copy(self.device, result, view)
         return result
@@ -175,12 +176,6 @@ class Dispatcher:
             run_on_host(self.backend, reference.backend, writes, args, lambda host: reference.plan(op, host)(*host))
 
         return run
-
-    def allocate(self, nbytes: int) -> Any:
-        buffer = self.backend.allocate(nbytes)
-        if tracing.active is not None:
-            tracing.active.allocated(buffer)
-        return buffer
 
     def check_dtype(self, dtype: DType, op: str) -> None:
         """Raise DTypeError where the device cannot hold elements of this type."""
@@ -210,7 +205,14 @@ def _dtypes(args: tuple[Any, ...]) -> tuple[DType, ...]:
     return tuple(view.dtype for arg in args for view in views_in(arg))
 
 
-_dispatchers: dict[Device, Dispatcher] = {}
+class _Doors(dict[Device, Dispatcher]):
+    """The doors by device; a missing one is opened."""
+
+    def __missing__(self, device: Device) -> Dispatcher:
+        return self.setdefault(device, Dispatcher(device))
+
+
+_dispatchers = _Doors()
 
 
 def _holders(dtype: DType) -> list[str]:
@@ -240,10 +242,7 @@ def get_matmul_precision() -> str:
 
 def dispatcher(device: Device) -> Dispatcher:
     """The door to a device, opened on first use."""
-    found = _dispatchers.get(device)
-    if found is None:
-        found = _dispatchers.setdefault(device, Dispatcher(device))
-    return found
+    return _dispatchers[device]
 
 
 def index_dtype(device: Device) -> DType:
@@ -253,7 +252,7 @@ def index_dtype(device: Device) -> DType:
 
 def run(device: Device, op: str, *args: Any) -> None:
     """Run any primitive: the general form of the functions below."""
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = _signature(op, args)
     plan = door.plans.get(key)
     if plan is None:
@@ -271,12 +270,12 @@ def _signature(op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """What the way of a call depends on: its kind, and each operand's dtype and layout class."""
     key: list[Any] = [op]
     for arg in args:
-        if type(arg) in _NUMBERS:
-            continue
         if isinstance(arg, View):
-            key += (arg.dtype, arg.layout.contiguous)
+            key.append(arg.dtype if arg.layout.contiguous else (arg.dtype,))
+        elif type(arg) in _NUMBERS:
+            continue
         elif type(arg) is list:
-            key += [(view.dtype, view.layout.contiguous) for view in arg]
+            key.append(tuple([(view.dtype, view.layout.contiguous) for view in arg]))
         elif isinstance(arg, Kind):
             key.append(arg)
     return tuple(key)
@@ -292,17 +291,31 @@ def observe(door: Dispatcher, op: str, args: tuple[Any, ...], plan: Plan) -> Non
         observer.after(call, token)
 
 
+def allocate(device: Device, nbytes: int) -> Any:
+    """Memory on a device, of which a capture is told."""
+    door = _dispatchers[device]
+    buffer = door.backend.allocate(nbytes)
+    if tracing.active is not None:
+        tracing.active.allocated(buffer)
+    return buffer
+
+
 def offers(device: Device, op: str) -> bool:
     """Whether the device's backend has a primitive: one that does the work of two is used only where there is one."""
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     found = door.offers.get(op)
     if found is None:
         found = door.offers[op] = door.backend.implements(op)
     return found
 
 
+def keeps_order(device: Device, op: str) -> bool:
+    """Whether the device's kernel writes a result in the order of axes in which its operand lies."""
+    return op in (_dispatchers.get(device) or dispatcher(device)).backend.keeps_order
+
+
 def unary(device: Device, kind: Unary, dst: View, x: View) -> None:
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = (kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
     plan = door.unary.get(key)
     if plan is None:
@@ -314,7 +327,7 @@ def unary(device: Device, kind: Unary, dst: View, x: View) -> None:
 
 
 def binary(device: Device, kind: Binary, dst: View, a: View, b: View) -> None:
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = (kind, a.dtype, a.layout.contiguous, b.layout.contiguous, dst.layout.contiguous)
     plan = door.binary.get(key)
     if plan is None:
@@ -326,7 +339,7 @@ def binary(device: Device, kind: Binary, dst: View, a: View, b: View) -> None:
 
 
 def binary_scalar(device: Device, kind: Binary, dst: View, x: View, scalar: float | int | bool, swapped: bool) -> None:
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = (kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
     plan = door.binary_scalar.get(key)
     if plan is None:
@@ -350,7 +363,7 @@ def where(device: Device, dst: View, condition: View, a: View, b: View) -> None:
 
 
 def reduce(device: Device, kind: Reduce, dst: View, x: View, rows: int, n: int) -> None:
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = ("reduce", kind, x.dtype, x.layout.contiguous, dst.layout.contiguous)
     plan = door.plans.get(key)
     if plan is None:
@@ -362,7 +375,7 @@ def reduce(device: Device, kind: Reduce, dst: View, x: View, rows: int, n: int) 
 
 
 def matmul(device: Device, dst: View, a: View, b: View, transpose_a: bool, transpose_b: bool) -> None:
-    door = _dispatchers.get(device) or dispatcher(device)
+    door = _dispatchers[device]
     key = ("matmul", a.dtype, a.layout.contiguous, b.layout.contiguous)
     plan = door.plans.get(key)
     if plan is None:

@@ -18,20 +18,18 @@ Category = Literal["bool", "int", "float"]
 class DType(str):
     """The type of an array's elements: name, size in bytes, category, and its number in native code."""
 
-    __slots__ = ("category", "code", "itemsize")
+    __slots__ = ("category", "code", "is_float", "itemsize")
 
     category: Category
     code: int  # enum class DType in include/needle/view.h
+    is_float: bool
     itemsize: int
 
     def __new__(cls, name: str, code: int, itemsize: int, category: Category) -> "DType":
         self = super().__new__(cls, name)
         self.code, self.itemsize, self.category = code, itemsize, category
+        self.is_float = category == "float"
         return self
-
-    @property
-    def is_float(self) -> bool:
-        return self.category == "float"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return as_dtype, (str(self),)

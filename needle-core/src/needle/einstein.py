@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from needle.errors import ShapeError
+from needle.errors import ShapeError, shown
 from needle.functions import as_tensor
 from needle.tensor import Tensor, TensorLike
 
@@ -16,6 +16,8 @@ def einsum(equation: str, *operands: TensorLike) -> Tensor:
     A name twice in one operand takes its diagonal; "..." stands for axes that broadcast. Without "->" the result has
     the names that occur once, in alphabetical order.
     """
+    if not isinstance(equation, str):
+        raise ShapeError(f"einsum: the equation comes first, as in einsum('ij,jk->ik', a, b), not {shown(equation)}")
     tensors = [as_tensor(x) for x in operands]
     inputs, output = _parse(equation, [x.ndim for x in tensors])
     sizes = _sizes(equation, inputs, tensors)

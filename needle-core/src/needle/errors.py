@@ -4,6 +4,12 @@ Each also derives from the built-in exception that a Python user would expect to
 """
 
 
+def shown(value: object) -> str:
+    """A wrong argument as it stands in an error of one line: what is long, or an array, by its type alone."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"{type(value).__name__}(...)"
+
+
 class NeedleError(Exception):
     """Base of every error that Needle raises on purpose."""
 

@@ -267,9 +267,9 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     return as_tensor(a) @ as_tensor(b)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+def linear(x: TensorLike, weight: TensorLike, bias: TensorLike, relu: bool = False) -> Tensor:
     """x (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
-    return x.linear(weight, bias, relu)
+    return as_tensor(x).linear(as_tensor(weight), as_tensor(bias), relu)
 
 
 def gather(x: TensorLike, index: TensorLike, axis: int) -> Tensor:
@@ -305,6 +305,8 @@ def cross_entropy(logits: TensorLike, labels: TensorLike) -> Tensor:
 def broadcast_tensors(*tensors: TensorLike) -> tuple[Tensor, ...]:
     """All stretched to their common shape."""
     inputs = [as_tensor(x) for x in tensors]
+    if not inputs:
+        return ()
     shape = broadcast_shapes("broadcast_tensors", *(x.shape for x in inputs))
     return tuple(x.broadcast_to(shape) for x in inputs)
 

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from needle import formulas
 from needle.convolution import Pair, Window
 from needle.dtype import DType
+from needle.errors import ArgumentError, shown
 from needle.kinds import Binary, Pool
 from needle.op import Op
 from needle.ops.conv import Conv, ConvGradInput, ConvGradWeight, Pool2d
@@ -116,5 +117,7 @@ def promoted(*tensors: T) -> tuple[T, ...]:
     else:
         return tensors
     for x in tensors:
+        if not isinstance(x.dtype, DType):
+            raise ArgumentError(f"takes Tensors, not {shown(x)}; pass needle.Tensor(...) of it")
         dtype, _ = binary_types(Binary.ADD, dtype, x.dtype)
     return tuple(x.astype(dtype) for x in tensors)

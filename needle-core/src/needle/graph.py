@@ -43,11 +43,18 @@ class Node:
     def __init__(self, op: Op, parents: "tuple[Parent, ...]", inputs: "tuple[NDArray, ...]", result: "NDArray") -> None:
         self.op = op
         self.parents = parents
-        reads = op.reads
-        self.inputs = tuple(
-            [x if i in reads else Spec(x.layout.shape, x.dtype, x.device) for i, x in enumerate(inputs)]
-        )
-        self.result = result if "y" in reads else Spec(result.layout.shape, result.dtype, result.device)
+        reads, layout, dtype, device = op.reads, result.layout, result.dtype, result.device
+        spec = Spec(layout.shape, dtype, device)
+        self.result = result if "y" in reads else spec
+        kept: list[NDArray | Spec] = []
+        for i, x in enumerate(inputs):
+            if i in reads:
+                kept.append(x)
+            elif x.layout is layout and x.dtype is dtype and x.device is device:
+                kept.append(spec)
+            else:
+                kept.append(Spec(x.layout.shape, x.dtype, x.device))
+        self.inputs = tuple(kept)
 
     @property
     def released(self) -> bool:
@@ -57,7 +64,8 @@ class Node:
     def release(self) -> None:
         """Let go of what is kept; the node can then be passed no more."""
         self.inputs = self.parents = ()
-        self.result = Spec((), self.result.dtype, self.result.device)
+        if type(self.result) is not Spec:
+            self.result = Spec(self.result.shape, self.result.dtype, self.result.device)
 
 
 def topological_order(root: Node) -> list[Node]:
@@ -69,7 +77,7 @@ def topological_order(root: Node) -> list[Node]:
     while stack:
         node, parents = stack[-1]
         for parent in parents:
-            if isinstance(parent, Node) and parent not in seen:
+            if type(parent) is Node and parent not in seen:
                 seen.add(parent)
                 stack.append((parent, iter(parent.parents)))
                 break

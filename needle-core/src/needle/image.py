@@ -6,12 +6,12 @@ memory keeps the order that kernels like. Kernels are (height, width, in / group
 
 from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from needle.convolution import Pair, Window, pair
-from needle.errors import ShapeError
+from needle.errors import ArgumentError, ShapeError, shown
 from needle.kinds import Pool, Unary
 from needle.ndarray import from_numpy
 from needle.shape import Shape
@@ -26,8 +26,10 @@ def conv2d(
     dilation: int | Pair = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """x (N, C, H, W) * weight (KH, KW, C / groups, O) + bias (O,) -> (N, O, OH, OW)."""
-    window = _window(_hashable(stride), _hashable(padding), _hashable(dilation), groups)
-    _check_conv("conv2d", x.shape, weight.shape, None if bias is None else bias.shape, window)
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        _refuse("conv2d", x, weight)
+    shapes = x.array.layout.shape, weight.array.layout.shape, None if bias is None else bias.array.layout.shape
+    window = _checked_window(*shapes, _hashable(stride), _hashable(padding), _hashable(dilation), groups)
     return _convolved(x, weight, bias, window)
 
 
@@ -38,17 +40,30 @@ def conv1d(
     """x (N, C, L) * weight (K, C / groups, O) + bias (O,) -> (N, O, OL): conv2d of an image of height 1."""
     steps, zeros, gaps = pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation")
     window = Window((1, steps[1]), (0, zeros[1]), (1, gaps[1]), groups)
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        _refuse("conv1d", x, weight)
     _check_conv("conv1d", x.shape, weight.shape, None if bias is None else bias.shape, window)
     return _convolved(x.expand_dims(2), weight.expand_dims(0), bias, window).squeeze(2)
+
+
+def _refuse(op: str, *operands: Any) -> NoReturn:
+    other = next(x for x in operands if not isinstance(x, Tensor))
+    raise ArgumentError(f"{op}: takes Tensors, not {shown(other)}; pass needle.Tensor(...) of it")
 
 
 def _hashable(step: Any) -> Any:
     return tuple(step) if type(step) is list else step
 
 
-@lru_cache(maxsize=1024, typed=True)
-def _window(stride: int | Pair, padding: int | Pair, dilation: int | Pair, groups: int) -> Window:
-    return Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
+@lru_cache(maxsize=4096, typed=True)
+def _checked_window(
+    x: Shape, weight: Shape, bias: Shape | None, stride: int | Pair, padding: int | Pair, dilation: int | Pair,
+    groups: int,
+) -> Window:  # fmt: skip
+    """How the kernel walks, after all that conv2d was given was found to fit."""
+    window = Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
+    _check_conv("conv2d", x, weight, bias, window)
+    return window
 
 
 _CHANNELS_LAST, _CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -127,7 +142,6 @@ def _pooled(
 # What does not fit, in the shapes that the caller knows.
 
 
-@lru_cache(maxsize=4096)
 def _check_conv(op: str, x: Shape, weight: Shape, bias: Shape | None, window: Window) -> None:
     rank = 4 if op == "conv2d" else 3
     _check_rank(op, x, rank)

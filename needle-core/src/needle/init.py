@@ -11,7 +11,7 @@ import numpy as np
 
 from needle.device import Device
 from needle.dispatch import index_dtype
-from needle.errors import ArgumentError, ShapeError
+from needle.errors import ArgumentError, OutOfMemoryError, ShapeError, shown
 from needle.face import Tensor
 from needle.ndarray import NDArray, from_numpy
 from needle.ndarray import arange as _arange
@@ -20,7 +20,7 @@ from needle.ndarray import full as _full
 from needle.op import Scalar
 from needle.random import Generator, default_generator
 from needle.registry import device as as_device
-from needle.shape import Shape
+from needle.shape import Shape, as_shape
 from needle.tensor import TensorLike
 from needle.views import shape_argument
 
@@ -74,7 +74,13 @@ def arange(
     first, last = (0, start) if stop is None else (start, stop)
     if step == 0:
         raise ShapeError("arange: the step is 0")
-    values = np.arange(first, last, step)
+    try:
+        values = np.arange(first, last, step)
+    except MemoryError:
+        raise OutOfMemoryError(int((last - first) / step) * 8) from None
+    except (TypeError, ValueError):
+        given = ", ".join(map(shown, (first, last, step)))
+        raise ArgumentError(f"arange: takes finite numbers for start, stop and step, not {given}") from None
     if dtype is None and values.dtype.kind == "i":
         dtype = index_dtype(as_device(device))
     return Tensor(from_numpy(values, device, "float32" if dtype is None else dtype))
@@ -82,11 +88,13 @@ def arange(
 
 def linspace(start: float, stop: float, n: int, *, device: DeviceLike = None, dtype: Any = "float32") -> Tensor:
     """n numbers from start to stop, both included."""
+    n = as_shape(n, "linspace")[0]
     return Tensor(from_numpy(np.linspace(start, stop, n), device, dtype))
 
 
 def eye(n: int, *, device: DeviceLike = None, dtype: Any = "float32") -> Tensor:
     """The identity matrix."""
+    n = as_shape(n, "eye")[0]
     return Tensor(from_numpy(np.eye(n), device, dtype))
 
 

@@ -108,6 +108,7 @@ class Random(Kind):
     NORMAL = 2  # float32, mean 0, variance 1: Box-Muller on pairs of words
 
 
+ROUNDING = frozenset({Unary.FLOOR, Unary.CEIL, Unary.ROUND, Unary.TRUNC})  # ints stay as they are
 PREDICATES = frozenset({Unary.ISNAN, Unary.ISINF, Unary.ISFINITE, Unary.LOGICAL_NOT})  # bool results
 COMPARISONS = frozenset(
     {Binary.EQUAL, Binary.NOT_EQUAL, Binary.LESS, Binary.LESS_EQUAL, Binary.GREATER, Binary.GREATER_EQUAL}

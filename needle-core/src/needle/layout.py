@@ -55,7 +55,7 @@ class Layout:
 
     def permute(self, axes: Shape) -> "Layout":
         """Axis `axes[i]` becomes axis `i`."""
-        return _permute(self, axes)
+        return permuted_layout(self, axes)
 
     def broadcast_to(self, shape: Shape) -> "Layout":
         """Repeat axes of size 1, and new leading axes, by stride 0."""
@@ -112,6 +112,17 @@ def compact_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
+@lru_cache(maxsize=64)
+def reversed_axes(rank: int) -> Shape:
+    return tuple(range(rank - 1, -1, -1))
+
+
+@lru_cache(maxsize=64)
+def swapped_axes(rank: int) -> Shape:
+    """The order of axes that swaps the last two."""
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
 def _is_contiguous(shape: Shape, strides: Shape) -> bool:
     expected = 1
     for n, stride in zip(reversed(shape), reversed(strides), strict=True):
@@ -122,7 +133,7 @@ def _is_contiguous(shape: Shape, strides: Shape) -> bool:
 
 
 @_cache
-def _permute(layout: Layout, axes: Shape) -> Layout:
+def permuted_layout(layout: Layout, axes: Shape) -> Layout:
     shape, strides = layout.shape, layout.strides
     return Layout(tuple(shape[a] for a in axes), tuple(strides[a] for a in axes), layout.offset)
 

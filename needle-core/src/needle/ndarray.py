@@ -23,11 +23,11 @@ from needle.dtype import (
     numpy_dtype,
     promote,
 )
-from needle.errors import DeviceError, DTypeError, ShapeError
+from needle.errors import DeviceError, DTypeError, ShapeError, shown
 from needle.exchange import HostExchange, bytes_of
 from needle.indexing import parse_key
-from needle.kinds import Binary, Unary
-from needle.layout import Layout, storage_order
+from needle.kinds import ROUNDING, Binary, Unary
+from needle.layout import Layout, permuted_layout, storage_order
 from needle.live import LIVE, is_live
 from needle.normalization import Normalizations
 from needle.reductions import Reductions
@@ -43,6 +43,7 @@ from needle.shape import (
 )
 
 SCALARS = (bool, int, float, *LIVE)
+_compact = Layout.compact
 
 
 class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizations, Selection):
@@ -63,7 +64,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
 
     def permuted(self, order: Shape) -> "NDArray":
         """Axes in another order, unchecked."""
-        return NDArray(self.buffer, self.layout.permute(order), self.dtype, self.device)
+        return NDArray(self.buffer, permuted_layout(self.layout, order), self.dtype, self.device)
 
     # Elements in and out.
 
@@ -145,7 +146,7 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         if not self.layout.contiguous and (order := storage_order(self.layout)) is not None:
             return self.permuted(order[0])._unary(kind).permuted(order[1])
         compute, result = unary_types(kind, self.dtype)
-        if Unary.FLOOR <= kind <= Unary.TRUNC and not compute.is_float:
+        if not compute.is_float and kind in ROUNDING:
             return self
         x = self if compute is self.dtype else self.astype(compute)
         out = _empty(x.layout.shape, result, x.device)
@@ -232,8 +233,8 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
 
 
 def _empty(shape: Shape, dtype: DType, device: Device) -> NDArray:
-    layout = Layout.compact(shape)
-    return NDArray(dispatch.dispatcher(device).allocate(layout.size * dtype.itemsize), layout, dtype, device)
+    layout = _compact(shape)
+    return NDArray(dispatch.allocate(device, layout.size * dtype.itemsize), layout, dtype, device)
 
 
 def empty(shape: int | Shape, dtype: Any = "float32", device: Device | str | None = None) -> NDArray:
@@ -248,6 +249,7 @@ def full(
 ) -> NDArray:
     """An array of one value; its type by default is that of the value: bool, int64 or float32."""
     where = as_device(device)
+    value = value.item() if isinstance(value, np.generic) else value
     if is_live(value):
         return full(shape, 0, scalar_dtype(value, where) if dtype is None else dtype, where) + value
     element = scalar_dtype(value, where) if dtype is None else as_dtype(dtype)
@@ -255,6 +257,8 @@ def full(
     out = empty(shape, element, where)
     if out.size:
         one = from_numpy(np.asarray(value), out.device, element)
+        if out.size == 1 and tracing.active is None:  # a capture must make it anew in each replay
+            return one.reshape(out.shape)
         dispatch.copy(out.device, out, one.broadcast_to(out.shape))
     return out
 
@@ -294,7 +298,9 @@ def arange(n: int, dtype: Any = None, device: Device | str | None = None) -> NDA
 
 def scalar_dtype(value: float | int | bool, device: Device) -> DType:
     """The type that a Python number has on a device by itself."""
-    category = CATEGORY[type(value)]
+    category = CATEGORY.get(type(value))
+    if category is None:
+        raise DTypeError(f"full: takes a number, not {shown(value)}")
     return dispatch.index_dtype(device) if category == "int" else as_dtype("float32" if category == "float" else "bool")
 
 

@@ -45,8 +45,9 @@ def dropout(x: TensorLike, p: float = 0.5, training: bool = True, generator: Gen
     return y * (kept * (1 / (1 - p))) if p < 1 else y * 0.0
 
 
-def embedding(ids: TensorLike, weight: Tensor) -> Tensor:
+def embedding(ids: TensorLike, weight: TensorLike) -> Tensor:
     """weight[ids]: ids (...) of any number type, weight (n, d) -> (..., d). Ids out of range raise on the host."""
+    weight = as_tensor(weight)
     index = ids if isinstance(ids, Tensor) else Tensor(ids, device=weight.device)
     index = index if index.dtype.category == "int" else index.astype("int32")
     if weight.ndim != 2:

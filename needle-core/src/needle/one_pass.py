@@ -46,6 +46,15 @@ def one_pass(formula: Formula, *arrays: Any, into: Sequence[NDArray] | None = No
     return tuple(dsts)
 
 
+def update(formula: Formula, target: NDArray, *others: NDArray) -> None:
+    """target <- formula(target, *others), in place."""
+    alike = all(x.dtype is target.dtype and x.device is target.device for x in others)
+    if alike and "elementwise" in dispatch.dispatcher(target.device).backend.in_place:
+        one_pass(formula, target, *others, into=[target])
+    else:
+        target.assign(formula(target, *others)[0])
+
+
 class Value(Operators):
     """An operand of an expression in the making, or the result of one of its steps."""
 

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from needle.device import Device
 from needle.dtype import DType
@@ -88,7 +89,8 @@ class Array(Protocol):
     def cross_entropy_grad(self, logits: Self, labels: Any, /) -> Self: ...
 
 
-class Spec(NamedTuple):
+@dataclass(slots=True)
+class Spec:
     """What is kept of a value whose elements a gradient rule does not read."""
 
     shape: Shape

@@ -5,6 +5,9 @@ from typing import Any, Self
 
 from needle.kinds import Binary, Unary
 
+# The kinds of the hottest operators: to look into an Enum takes Python 3.11 as long as a call.
+_ADD, _SUB, _MUL, _DIV, _NEG, _RELU = Binary.ADD, Binary.SUB, Binary.MUL, Binary.DIV, Unary.NEG, Unary.RELU
+
 
 class Operators:
     """`x + y`, `x < 3`, `x.exp()`: what a class gains that can compute a kind."""
@@ -26,16 +29,16 @@ class Operators:
         """kind(other, self), for an `other` that is no array of this class."""
 
     def __add__(self, other: Any) -> Self:
-        return self._binary(Binary.ADD, other)
+        return self._binary(_ADD, other)
 
     def __sub__(self, other: Any) -> Self:
-        return self._binary(Binary.SUB, other)
+        return self._binary(_SUB, other)
 
     def __mul__(self, other: Any) -> Self:
-        return self._binary(Binary.MUL, other)
+        return self._binary(_MUL, other)
 
     def __truediv__(self, other: Any) -> Self:
-        return self._binary(Binary.DIV, other)
+        return self._binary(_DIV, other)
 
     def __floordiv__(self, other: Any) -> Self:
         return self._binary(Binary.FLOOR_DIVIDE, other)
@@ -47,16 +50,16 @@ class Operators:
         return self._binary(Binary.POW, other)
 
     def __radd__(self, other: Any) -> Self:
-        return self._swapped(Binary.ADD, other)
+        return self._swapped(_ADD, other)
 
     def __rsub__(self, other: Any) -> Self:
-        return self._swapped(Binary.SUB, other)
+        return self._swapped(_SUB, other)
 
     def __rmul__(self, other: Any) -> Self:
-        return self._swapped(Binary.MUL, other)
+        return self._swapped(_MUL, other)
 
     def __rtruediv__(self, other: Any) -> Self:
-        return self._swapped(Binary.DIV, other)
+        return self._swapped(_DIV, other)
 
     def __rfloordiv__(self, other: Any) -> Self:
         return self._swapped(Binary.FLOOR_DIVIDE, other)
@@ -110,7 +113,7 @@ class Operators:
         return self._swapped(Binary.BITWISE_XOR, other)
 
     def __neg__(self) -> Self:
-        return self._unary(Unary.NEG)
+        return self._unary(_NEG)
 
     def __pos__(self) -> Self:
         return self
@@ -131,7 +134,7 @@ class Operators:
         return self._unary(Unary.SIGN)
 
     def relu(self) -> Self:
-        return self._unary(Unary.RELU)
+        return self._unary(_RELU)
 
     def exp(self) -> Self:
         return self._unary(Unary.EXP)

@@ -90,6 +90,8 @@ class Reductions(Rowwise, Operators):
 
     def _wide(self) -> Self:
         """Ready to be summed: ints and bools in the widest int of the device."""
+        if self.dtype.is_float:
+            return self
         return self.astype(sum_dtype(self.dtype, dispatch.index_dtype(self.device) is int64))
 
     def _with_last(self, axes: Shape) -> tuple[Self, int, int]:

@@ -24,8 +24,8 @@ class Selection(Views, Operators):
         """self[..., index[...], ...] along an axis; the other axes of `index` are self's (or stretch to them)."""
         at = normalize_axis(axis, self.ndim, "gather")
         outer, n, inner = _around(self.shape, at)
-        m = index.shape[at]
         positions = _index_view(index, self.shape, at)
+        m = index.shape[at]
         out = self.new((*self.shape[:at], m, *self.shape[at + 1 :]), self.dtype)
         flat = out.viewed(Layout.compact((outer, m, inner)))
         dispatch.run(self.device, "gather", flat, self.reshape(outer, n, inner), positions)

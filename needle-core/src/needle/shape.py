@@ -6,7 +6,7 @@ from math import prod
 from operator import index
 from typing import Any, TypeAlias
 
-from needle.errors import ArgumentError, ShapeError
+from needle.errors import ArgumentError, ShapeError, shown
 
 Shape: TypeAlias = tuple[int, ...]
 Axes: TypeAlias = int | Sequence[int] | None
@@ -20,7 +20,7 @@ def as_shape(shape: int | Iterable[int], op: str = "shape") -> Shape:
     try:
         result = (index(shape),) if hasattr(shape, "__index__") else tuple(map(index, shape))  # type: ignore[arg-type]
     except TypeError:
-        raise ShapeError(f"{op}: a shape is an int or a tuple of ints, not {shape!r}") from None
+        raise ShapeError(f"{op}: a shape is an int or a tuple of ints, not {shown(shape)}") from None
     check_shape(result, op)
     return result
 
@@ -80,7 +80,7 @@ def normalize_axis(axis: int, rank: int, op: str) -> int:
     try:
         axis = index(axis)
     except TypeError:
-        raise ShapeError(f"{op}: an axis is an int, not {axis!r}") from None
+        raise ShapeError(f"{op}: an axis is an int, not {shown(axis)}") from None
     if not -rank <= axis < rank:
         raise ShapeError(f"{op}: axis {axis} is out of range for rank {rank}")
     return axis % rank
@@ -126,6 +126,7 @@ def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
+@lru_cache(maxsize=4096)
 def resolve_reshape(shape: Shape, target: Shape) -> Shape:
     """`target` with its one -1, if any, replaced by the size that is left."""
     total = size_of(shape)

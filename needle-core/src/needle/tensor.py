@@ -238,6 +238,12 @@ class Tensor(TensorFunctions, Conversions):
                 raise DeviceError(f"{op.name}: operands are on {device} and {a.device}; move one with .to(device)")
         return _recorded(op, op.forward(*arrays), inputs)
 
+    def linear(self, weight: "Tensor", bias: "Tensor", relu: bool = False) -> "Tensor":
+        out = super().linear(weight, bias, relu)
+        if relu and out.node is not None:  # computed in one pass, recorded as the two ops that it is
+            out.node = Node(UNARY_OPS[Unary.RELU], (out.node,), (out.array,), out.array)
+        return out
+
     def writable(self) -> NDArray:
         """The array, made contiguous if it is not, for kernels that update it in place."""
         if tracing.active is not None:
@@ -253,7 +259,7 @@ class Tensor(TensorFunctions, Conversions):
         self.array[arrays_in(key)] = value.array if isinstance(value, Tensor) else value
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return self.matmul(self.like(other, "matmul"))
+        return self.matmul(other if isinstance(other, Tensor) else self.like(other, "matmul"))
 
     def __rmatmul__(self, other: Any) -> "Tensor":
         return self.like(other, "matmul").matmul(self)
@@ -279,14 +285,16 @@ def as_arrays(*tensors: Tensor) -> list[NDArray] | None:
     if autocast_dtype() is not None or not tensors[0].plain:
         return None
     recording = is_grad_enabled()
-    device, dtype = tensors[0].array.device, tensors[0].array.dtype
+    first = tensors[0].array
+    device, dtype = first.device, first.dtype
     arrays = []
     for x in tensors:
-        if not x.plain or (recording and (x._leaf_grad or x.node is not None)):
+        array = x.array
+        if array.dtype is not dtype or array.device is not device or not x.plain:
             return None
-        if x.array.dtype is not dtype or x.array.device is not device:
+        if recording and (x._leaf_grad or x.node is not None):
             return None
-        arrays.append(x.array)
+        arrays.append(array)
     if tracing.active is not None:
         for x in tensors:
             tracing.active.using(x)
@@ -300,9 +308,12 @@ def _leaf(kind: type[Tensor], array: NDArray, requires_grad: bool) -> Tensor:
     return out
 
 
+_new = Tensor.__new__
+
+
 def wrapped(array: NDArray) -> Tensor:
     """A Tensor around an array that is one already."""
-    out = Tensor.__new__(Tensor)
+    out = _new(Tensor)
     out.array = array
     out._grad = out.node = None
     out._leaf_grad = False
@@ -315,12 +326,12 @@ def _recorded(op: Op, result: NDArray, inputs: tuple[Tensor, ...]) -> Tensor:
         for x in inputs:
             tracing.active.using(x)
     out = wrapped(result)
-    if op.differentiable and result.dtype.is_float:
-        for x in inputs:
-            if (x.node is not None or x._leaf_grad) and is_grad_enabled():
+    for x in inputs:
+        if x.node is not None or x._leaf_grad:
+            if op.differentiable and result.dtype.is_float and is_grad_enabled():
                 parents = tuple([x.node or (x if x._leaf_grad else None) for x in inputs])
                 out.node = Node(op, parents, tuple([x.array for x in inputs]), result)
-                break
+            break
     return out
 
 
@@ -386,11 +397,12 @@ def _accumulate(leaf: Tensor, g: Any, taken: set[int]) -> None:
     others, and somebody may clip gradients in place."""
     if tracing.active is not None:
         tracing.active.accumulating(leaf)
+    before = leaf.grad
     if isinstance(g, Tensor):
-        leaf.grad = g if leaf.grad is None else leaf.grad + g
+        leaf.grad = g if before is None else before + g
         return
-    if leaf.grad is not None:
-        leaf.grad = wrapped(leaf.grad.array + g)
+    if before is not None:
+        leaf.grad = wrapped(before.array + g)
         return
     if id(g.buffer) in taken or not g.layout.compacted:
         g = g.copy()

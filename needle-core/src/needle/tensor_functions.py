@@ -11,11 +11,12 @@ from needle.dtype import DType
 from needle.errors import ShapeError
 from needle.fused import FusedFunctions, floating, promoted
 from needle.indexing import Step, is_whole
+from needle.layout import reversed_axes, swapped_axes
 from needle.ndarray import NDArray
 from needle.op import Op
 from needle.operators import Operators
 from needle.ops.indexing import Gather, Scatter, ScatterAdd
-from needle.ops.matmul import Linear, MatMul
+from needle.ops.matmul import Linear, LinearReLU, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
 from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
@@ -45,8 +46,8 @@ class TensorFunctions(FusedFunctions, Operators):
         """Converted to another element type."""
 
     @abstractmethod
-    def like(self, value: Any) -> Self:
-        """A number or array as a Tensor that can meet this one."""
+    def like(self, value: Any, op: str = "convert") -> Self:
+        """A number or array as a Tensor that can meet this one, for an op to be named if it cannot."""
 
     @property
     def shape(self) -> Shape:
@@ -167,7 +168,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in row-major order; one size may be -1."""
-        return self._apply(Reshape(resolve_reshape(self.shape, shape_argument(shape))))
+        return self._apply(_reshaping(self.array.layout.shape, shape_argument(shape)))
 
     def permute(self, *axes: Any) -> Self:
         """Axis `axes[i]` becomes axis i."""
@@ -176,14 +177,16 @@ class TensorFunctions(FusedFunctions, Operators):
 
     @property
     def T(self) -> Self:
-        return self.permute(tuple(reversed(range(self.ndim))))
+        rank = len(self.array.layout.shape)
+        return self._apply(_permutation(reversed_axes(rank), rank))
 
     @property
     def mT(self) -> Self:
         """The last two axes swapped."""
-        if self.ndim < 2:
+        rank = len(self.array.layout.shape)
+        if rank < 2:
             raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
-        return self.permute((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+        return self._apply(_permutation(swapped_axes(rank), rank))
 
     def transpose(self, axes: tuple[int, int] | None = None) -> Self:
         """Two axes swapped, by default the last two."""
@@ -217,11 +220,13 @@ class TensorFunctions(FusedFunctions, Operators):
 
     # Matrix products, and elements by index.
 
-    def matmul(self, other: Self) -> Self:
+    def matmul(self, other: Any) -> Self:
         """(..., m, k) @ (..., k, n) -> (..., m, n); a vector is a row on the left, a column on the right."""
-        if self.dtype is other.dtype and self.ndim == other.ndim == 2:
-            return self._apply(_MATMUL, other)
-        a, b = promoted(self, other)
+        right: Self = other if isinstance(other, type(self)) else self.like(other, "matmul")
+        x, y = self.array, right.array
+        if x.dtype is y.dtype and len(x.layout.shape) == len(y.layout.shape) == 2:
+            return self._apply(_MATMUL, right)
+        a, b = promoted(self, right)
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(f"matmul: takes rank 1 or more: a is {a.shape}, b is {b.shape}")
         if a.ndim == 1 or b.ndim == 1:
@@ -235,7 +240,7 @@ class TensorFunctions(FusedFunctions, Operators):
 
     def linear(self, weight: Self, bias: Self, relu: bool = False) -> Self:
         """self (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
-        return self._fused(Linear(relu), weight, bias)
+        return self._fused(_LINEAR_RELU if relu else _LINEAR, weight, bias)
 
     def gather(self, index: Self, axis: int) -> Self:
         """self[..., index[...], ...] along an axis; the other axes of index are self's, or 1."""
@@ -269,7 +274,12 @@ class TensorFunctions(FusedFunctions, Operators):
         return self.reshape(-1, 1) * (logits.softmax() - hit)
 
 
-_MATMUL = MatMul()
+_MATMUL, _LINEAR, _LINEAR_RELU = MatMul(), Linear(), LinearReLU()
+
+
+@lru_cache(maxsize=1024)
+def _reshaping(shape: Shape, target: Shape) -> Reshape:
+    return Reshape(resolve_reshape(shape, target))
 
 
 @lru_cache(maxsize=1024)

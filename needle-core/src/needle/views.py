@@ -1,6 +1,7 @@
 """Views of an array: algebra on its layout, which shares memory and costs no kernel."""
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Any, Self
 
 from needle.backend import View
@@ -9,7 +10,7 @@ from needle.dtype import INDEX, DType, int32
 from needle.errors import ShapeError
 from needle.indexing import Step, view_layout
 from needle.kinds import Binary, Unary
-from needle.layout import Layout
+from needle.layout import Layout, reversed_axes, swapped_axes
 from needle.shape import Axes, Shape, either_axes, normalize_axes, normalize_axis, resolve_reshape
 
 
@@ -93,16 +94,13 @@ class Views(View):
 
     def permute(self, *axes: Any) -> Self:
         """Axis `axes[i]` becomes axis i."""
-        order = shape_argument(axes)
-        order = tuple(normalize_axis(a, self.ndim, "permute") for a in order)
-        if sorted(order) != list(range(self.ndim)):
-            raise ShapeError(f"permute: {order} is no order of the axes of {self.shape}")
-        return self.viewed(self.layout.permute(order))
+        given = axes[0] if len(axes) == 1 and type(axes[0]) is tuple else shape_argument(axes)
+        return self.viewed(self.layout.permute(_order_of_axes(given, self.layout.shape)))
 
     @property
     def T(self) -> Self:
         """All axes in reverse order."""
-        return self.viewed(self.layout.permute(tuple(reversed(range(self.ndim)))))
+        return self.viewed(self.layout.permute(reversed_axes(len(self.layout.shape))))
 
     @property
     def mT(self) -> Self:
@@ -110,7 +108,7 @@ class Views(View):
         rank = len(self.layout.shape)
         if rank < 2:
             raise ShapeError(f"mT: takes rank 2 or more: shape is {self.shape}")
-        return self.viewed(self.layout.permute((*range(rank - 2), rank - 1, rank - 2)))
+        return self.viewed(self.layout.permute(swapped_axes(rank)))
 
     def broadcast_to(self, *shape: Any) -> Self:
         """Axes of size 1, and new leading axes, repeated without a copy."""
@@ -133,11 +131,23 @@ class Views(View):
         return self.viewed(self.layout.insert_axis(normalize_axis(axis, self.ndim + 1, "expand_dims")))
 
 
+@lru_cache(maxsize=1024)
+def _order_of_axes(axes: Shape, shape: Shape) -> Shape:
+    """The axes counted from the front, each once; or a ShapeError."""
+    order = tuple(normalize_axis(a, len(shape), "permute") for a in axes)
+    if sorted(order) != list(range(len(shape))):
+        raise ShapeError(f"permute: {order} is no order of the axes of {shape}")
+    return order
+
+
 def shape_argument(shape: tuple[Any, ...]) -> Shape:
     """`f(2, 3)` and `f((2, 3))` mean the same."""
     if len(shape) == 1 and not hasattr(shape[0], "__index__"):
         shape = tuple(shape[0])
-    return shape if all(type(n) is int for n in shape) else tuple(int(n) for n in shape)
+    for n in shape:
+        if type(n) is not int:
+            return tuple(map(int, shape))
+    return shape
 
 
 def squeezed_shape(shape: Shape, axes: Axes) -> Shape:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from needle.backend import Pair
+from needle.dispatch import dispatcher
 from needle.dtype import DTYPES
 from needle.kinds import Pool
 from needle.shape import Shape
@@ -187,17 +188,26 @@ def _statistics(made: _Operands, x: Operand) -> list[Operand]:
     return [made.of(rows.mean(0)), made.of(rows.var(0))]
 
 
+def _orders(made: _Operands, x: Operand) -> Iterator[Operand]:
+    """A result in row-major order and, where core may ask for it, in the order of x."""
+    yield made.out(*x.values.shape)
+    trial = made.trial
+    if trial.layout == "permuted" and trial.kernel.op in dispatcher(trial.device).backend.keeps_order:
+        yield Operand(np.ones(x.values.shape), trial.dtype, "permuted", written=True)
+
+
 def _batch_norm(trial: KernelTrial) -> Iterator[Arguments]:
     for made, x, weight, n in _by_channel(trial):
-        yield [made.out(*x.values.shape), x, weight, made.drawn(n), *_statistics(made, x), _EPS]
+        for out in _orders(made, x):
+            yield [out, x, weight, made.drawn(n), *_statistics(made, x), _EPS]
 
 
 def _batch_norm_grad(trial: KernelTrial) -> Iterator[Arguments]:
     for training in (True, False):
         for made, x, weight, n in _by_channel(trial):
-            outs = [made.out(*x.values.shape), made.out(n), made.out(n)]
-            g = made.drawn(*x.values.shape)
-            yield [*outs, g, x, weight, *_statistics(made, x), _EPS, training]
+            for out in _orders(made, x):
+                g = made.drawn(*x.values.shape)
+                yield [out, made.out(n), made.out(n), g, x, weight, *_statistics(made, x), _EPS, training]
 
 
 # By layout, batches, T, S, D, E.

@@ -1,6 +1,7 @@
 """Matrix products. Batches are broadcast before, by Tensor, so that no rule has to undo it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from needle.contraction import matmul_shape
 from needle.errors import ShapeError
@@ -32,11 +33,11 @@ class MatMul(Op):
 
 @dataclass(frozen=True)
 class Linear(Op):
-    """x (..., k) @ weight (k, n) + bias (n elements), and relu of that if asked for, in one pass over the result."""
+    """x (..., k) @ weight (k, n) + bias (n elements), in one pass over the result."""
 
     autocast = "lower"
-    reads = reads("y", 0, 1)
-    relu: bool = False
+    reads = reads(0, 1)
+    activation: ClassVar[Unary | None] = None
 
     def shape(self, x: Shape, weight: Shape, bias: Shape) -> Shape:
         if len(weight) != 2 or not x or x[-1] != weight[0]:
@@ -47,15 +48,23 @@ class Linear(Op):
         return (*x[:-1], weight[1])
 
     def forward(self, x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
-        return x.linear(weight, bias, Unary.RELU if self.relu else None)
+        return x.linear(weight, bias, self.activation)
 
     def vjp(self, g: Array, y: Array, x: Array, weight: Array, bias: Array) -> Cotangents:
-        g = g.relu_grad(y) if self.relu else g
         return (
             lambda: g @ weight.mT,
             lambda: _rows(x).mT @ _rows(g),
             lambda: _rows(g).sum(0, len(bias.shape) == 2),
         )
+
+
+@dataclass(frozen=True)
+class LinearReLU(Linear):
+    """relu of Linear's result, in the same pass. Its node is that of Linear, with a node of ReLU behind it: each frees
+    what its rule read as soon as that has run, and what Linear itself would give is never there."""
+
+    name = "linear"
+    activation = Unary.RELU
 
 
 def _rows(x: Array) -> Array:

@@ -17,6 +17,7 @@ from needle import dispatch, tracing
 from needle.backend import View, map_views
 from needle.dispatch import Call
 from needle.errors import GraphError
+from needle.layout import Layout
 from needle.live import has_live, live
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
@@ -93,7 +94,10 @@ class Recorder:
         self.device = call.device
         opens = call.path != "composed" or call.op in _WHOLE or any(map(has_live, call.args))
         if opens and not self._muted:
-            self.nodes.append(Node(call.op, call.device, tuple(self._argument(arg) for arg in call.args)))
+            node = Node(call.op, call.device, tuple(self._argument(arg) for arg in call.args))
+            for x in node.writes:
+                self.freshen(x)
+            self.nodes.append(node)
         self._muted += opens
         return opens
 
@@ -212,6 +216,21 @@ class Recorder:
         """An argument of a primitive, its views as operands, its lists as lists."""
         mapped = map_views(arg, self.operand)  # type: ignore[arg-type]
         return list(mapped) if isinstance(arg, list | tuple) and any(isinstance(x, View) for x in arg) else mapped
+
+    def freshen(self, x: Operand) -> None:
+        """Host data that is written, or leaves the function, is not the program's own: each replay starts from it as
+        it was brought in. A copy of it becomes the constant, and what it was a temporary."""
+        storage = x.storage
+        if storage.role is not Role.CONSTANT or not storage.nbytes:
+            return
+        flat = Layout((storage.nbytes // x.dtype.itemsize,), (1,))
+        with self.pause():
+            kept = dispatch.allocate(storage.device, storage.nbytes)
+            dispatch.copy(storage.device, View(kept, flat, x.dtype), View(storage.buffer, flat, x.dtype))
+        constant = Storage(Role.CONSTANT, storage.device, storage.nbytes, kept)
+        storage.role = Role.TEMPORARY
+        first = Node("copy", storage.device, (Operand(storage, flat, x.dtype), Operand(constant, flat, x.dtype)))
+        self.nodes.insert(0, first)
 
     def is_foreign(self, view: View) -> bool:
         """Whether its memory comes from outside and nothing was done with it."""

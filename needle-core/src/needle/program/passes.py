@@ -61,8 +61,9 @@ def common_subexpressions(graph: Graph) -> Graph:
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Results of constants are constants. Capture has computed them, so nothing needs to be run here."""
-    values = _Values(graph)
+    """Results of constants are constants. Capture has computed them, so nothing needs to be run here. What leaves the
+    program is computed: whoever gets it may write into it."""
+    values, returned = _Values(graph), {x.storage for x in graph.results}
     folded: dict[Storage, Storage] = {}
 
     def renamed(x: Operand) -> Operand:
@@ -73,7 +74,8 @@ def fold_constants(graph: Graph) -> Graph:
         node = node.mapped(renamed)
         result = values.single(node)
         constant = node.pure and all(x.storage.role is Role.CONSTANT for x in node.reads)
-        if result is not None and constant and result.storage.nbytes <= _LARGEST_CONSTANT:
+        small = result is not None and result.storage.nbytes <= _LARGEST_CONSTANT
+        if result is not None and constant and small and result.storage not in returned:
             folded[result.storage] = replace(result.storage, role=Role.CONSTANT)
         else:
             kept.append(node)

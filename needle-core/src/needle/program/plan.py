@@ -79,7 +79,7 @@ class Execution:
         """For a result."""
         if self.steady is not None:
             return self.steady.result(storage, len(self.views[storage]))
-        return dispatch.dispatcher(storage.device).allocate(storage.nbytes)
+        return dispatch.allocate(storage.device, storage.nbytes)
 
     @staticmethod
     def _set(views: list[NDArray], buffer: Any) -> None:
@@ -88,7 +88,7 @@ class Execution:
 
     def _arena(self, device: Any) -> Any:
         if device not in self.arenas:
-            self.arenas[device] = dispatch.dispatcher(device).allocate(self.memory.sizes.get(device, 0))
+            self.arenas[device] = dispatch.allocate(device, self.memory.sizes.get(device, 0))
         return self.arenas[device]
 
     def _step(self, node: Node) -> "_Step":

@@ -165,8 +165,12 @@ def capture(
     returned = [_returned(leaf, recorder, inputs, operands) for leaf in leaves]
     updates = _updates(recorder, inputs, operands)
     rebindings = rebound(surroundings, recorder, operands)
+    for x in operands:
+        recorder.freshen(x)
     changed, drawn = surroundings.changed(), surroundings.drawn()
-    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn}'s random numbers" if drawn else ""
+    passing = f"{changed} changed while it ran" if changed else f"it draws {drawn} random numbers" if drawn else ""
+    if surroundings.iterator and not passing:
+        passing = f"{surroundings.iterator} is an iterator, from which no replay draws; pass what it gives instead"
     graph = verify(Graph(list(recorder.nodes), operands))
     improved, stages = improve(graph, by.disable, by.passes)
     execution = by.execution(improved)

@@ -78,7 +78,7 @@ class Steady:
 
 
 def _allocate(storage: Storage) -> Any:
-    return dispatch.dispatcher(storage.device).allocate(storage.nbytes)
+    return dispatch.allocate(storage.device, storage.nbytes)
 
 
 def _copy(storage: Storage, dst: Any, src: Any) -> None:

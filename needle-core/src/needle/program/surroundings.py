@@ -8,12 +8,14 @@ needle read is known otherwise (`tracing`); of needle's own code only what modul
 """
 
 import dis
+import pickle
 import random
 import sys
 import types
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from io import IOBase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ _CONTAINERS = (list, dict, set, deque, defaultdict, OrderedDict)
 _LARGEST = 1000  # elements of a container that are remembered; more are data, not settings
 _MOST = 5000  # objects and containers that are looked at
 _DEEPEST = 60  # of them behind one another
+_RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 _FOREIGN = frozenset({*sys.stdlib_module_names, "numpy", "torch", "pytest", "pluggy"})
 
 
@@ -64,7 +67,9 @@ class Surroundings:
         self._visited: set[tuple[int, Any]] = set()
         self._depth = 0
         self._kept: list[Any] = []  # what was visited, so that its identity is no other's
+        self._held: list[tuple[Any, str, bytes]] = []  # generators of random numbers, with their states
         self._generators = _generators()
+        self.iterator = ""  # an iterator that the function may draw from, which a replay would not
         self._follow(function, None)
         code = _code(function)
         for argument in arguments:
@@ -99,7 +104,8 @@ class Surroundings:
     def drawn(self) -> str:
         """Whose random numbers were drawn since then: those of NumPy and of Python cannot be drawn by a replay."""
         now = _generators()
-        return next((name for name, state in self._generators.items() if now[name] != state), "")
+        held = (name for generator, name, state in self._held if pickle.dumps(generator) != state)
+        return next((f"{name}'s" for name, state in self._generators.items() if now[name] != state), next(held, ""))
 
     # The search.
 
@@ -161,6 +167,12 @@ class Surroundings:
         elif isinstance(value, np.ndarray):
             if value.size <= _LARGEST:
                 self.containers.append((value, name, _contents(value)))
+        elif isinstance(value, _RANDOM) and not isinstance(value, random.SystemRandom):
+            self._held.append((value, name, pickle.dumps(value)))
+        elif isinstance(owner := getattr(value, "__self__", None), _RANDOM):
+            self._value(owner, attributes, name)
+        elif isinstance(value, Iterator) and not isinstance(value, IOBase):
+            self.iterator = self.iterator or name
         elif isinstance(value, types.FunctionType | types.MethodType | partial):
             if _root(getattr(value, "__module__", None)) not in _FOREIGN:
                 self._follow(value, None)

@@ -7,6 +7,7 @@ from typing import Any
 from needle import Tensor
 from needle.errors import ArgumentError
 from needle_nn.nn.activation import ReLU
+from needle_nn.nn.linear import Linear
 from needle_nn.nn.module import Module
 from needle_nn.nn.norm import BatchNorm2d
 
@@ -65,16 +66,13 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         done = False  # in one pass with the module before
-        for module, after in zip(self.layers, (*self.layers[1:], None), strict=False):
+        for i, module in enumerate(self.layers):
             if done:
                 done = False
                 continue
-            if type(module) is BatchNorm2d and type(after) is ReLU and "_hooks" not in vars(after):
-                both = module.with_relu(x)
-                if both is not None:
-                    x, done = both, True
-                    continue
-            x = module(x)
+            both = with_relu(module, x) if _is_plain_relu(self.layers[i + 1 : i + 2]) else None
+            done = both is not None
+            x = both if done else module(x)
         return x
 
     def __len__(self) -> int:
@@ -85,6 +83,24 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
+
+
+def with_relu(module: Module, x: Any) -> Tensor | None:
+    """relu of a module's result in one pass, so that what is before the relu is neither written nor kept; None where
+    the module has no such pass or somebody looks at what it gives."""
+    if type(module) not in (BatchNorm2d, Linear) or not _untouched(module):
+        return None
+    assert isinstance(module, BatchNorm2d | Linear)
+    return module.with_relu(x)
+
+
+def _is_plain_relu(modules: tuple[Module, ...]) -> bool:
+    return len(modules) == 1 and type(modules[0]) is ReLU and _untouched(modules[0])
+
+
+def _untouched(module: Module) -> bool:
+    """Whether no hook watches it, and its `forward` is its class's."""
+    return "_hooks" not in module.__dict__ and "forward" not in module.__dict__
 
 
 def _check_callable(module: Any) -> None:

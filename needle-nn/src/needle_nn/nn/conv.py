@@ -36,8 +36,9 @@ class _Convolution(Module):
             self.bias = Parameter(init.uniform(out_channels, low=-bound, high=bound, device=device, dtype=dtype))
 
     def _check(self, x: Tensor) -> None:
-        if x.ndim != self.weight.ndim or x.shape[1] != self.in_channels:
-            axes = "(N, C, H, W)" if self.weight.ndim == 4 else "(N, C, L)"
+        shape, rank = x.shape, self.weight.ndim
+        if len(shape) != rank or shape[1] != self.in_channels:
+            axes = "(N, C, H, W)" if rank == 4 else "(N, C, L)"
             raise ShapeError(f"{type(self).__name__}: takes {axes} with {self.in_channels} channels: x is {x.shape}")
 
 

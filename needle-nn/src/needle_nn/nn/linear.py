@@ -29,5 +29,11 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight if self.bias is None else needle.linear(x, self.weight, self.bias)
 
+    def with_relu(self, x: Tensor) -> Tensor | None:
+        """relu of this layer's result in one pass, or None where that takes the layers one by one: without a bias."""
+        if self.bias is None or not isinstance(x, Tensor):
+            return None
+        return needle.linear(x, self.weight, self.bias, relu=True)
+
     def _describe(self) -> str:
         return f"{self.in_features}, {self.out_features}" + (", bias=False" if self.bias is None else "")

@@ -50,7 +50,7 @@ class Module:
         if tracing.active is not None:
             state = f"{type(self).__name__} was in this state (training {self.training})"
             tracing.active.expecting(state, self._mode)
-        hooks = vars(self).get("_hooks")
+        hooks = self.__dict__.get("_hooks")
         try:
             return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
         except AttributeError as error:

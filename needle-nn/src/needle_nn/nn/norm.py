@@ -1,12 +1,14 @@
 """Normalization: of channels over a batch, and of rows."""
 
+from functools import lru_cache
 from math import prod
 from typing import Any
 
-from needle import Device, Tensor, init, no_grad, tracing
+from needle import Device, Tensor, init, tracing
 from needle.errors import ShapeError
 from needle.fused import promoted
 from needle.image import batch_norm2d
+from needle.one_pass import Formula, update
 from needle_nn.nn.module import Module, Parameter
 
 
@@ -43,24 +45,31 @@ class _BatchNorm(Module):
         return y.permute((0, x.ndim - 1, *range(1, x.ndim - 1)))
 
     def with_relu(self, x: Tensor) -> Tensor | None:
-        """relu of this layer's result in one pass, or None where that takes the layers one by one: in training, under
-        a capture, which fuses by itself, and where hooks watch."""
-        if self.training or tracing.active is not None or "_hooks" in vars(self):
+        """relu of this layer's result in one pass, or None where that takes the layers one by one: in training, and
+        under a capture, which fuses by itself."""
+        if self.training or tracing.active is not None or not isinstance(x, Tensor):
             return None
-        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] != self.dim:
+        shape = x.shape
+        if len(shape) != 4 or shape[1] != self.dim:
             return None  # forward tells what is wrong
         return batch_norm2d(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps, True)
 
     def _batch_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's moments, after the running ones took note of them."""
-        moments = [Tensor(moment, requires_grad=False) for moment in x.array.moments()]
-        with no_grad():
-            for running, moment in zip((self.running_mean, self.running_var), moments, strict=True):
-                running.array.assign(((1 - self.momentum) * running + self.momentum * moment).array)
-        return moments[0], moments[1]
+        moments = x.array.moments()
+        for running, moment in zip((self.running_mean, self.running_var), moments, strict=True):
+            update(_moved(self.momentum), running.writable(), moment)
+        mean, var = (Tensor(moment, requires_grad=False) for moment in moments)
+        return mean, var
 
     def _describe(self) -> str:
         return str(self.dim)
+
+
+@lru_cache(maxsize=64)
+def _moved(momentum: float) -> Formula:
+    """A running moment after it moved towards the batch's."""
+    return lambda running, moment: ((1 - momentum) * running + momentum * moment,)
 
 
 class BatchNorm1d(_BatchNorm):

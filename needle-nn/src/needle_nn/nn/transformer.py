@@ -6,7 +6,7 @@ import needle
 from needle import Device, Tensor, init
 from needle.errors import ShapeError
 from needle_nn.nn.attention import AttentionLayer
-from needle_nn.nn.container import Sequential
+from needle_nn.nn.container import Sequential, with_relu
 from needle_nn.nn.dropout import Dropout
 from needle_nn.nn.embedding import Embedding
 from needle_nn.nn.linear import Linear
@@ -41,7 +41,10 @@ class TransformerLayer(Module):
     def forward(self, x: Tensor) -> Tensor:
         drop = self.dropout
         x = x + drop(self.attn(x))
-        return x + drop(self.linear2(drop(self.linear1(self.norm(x)).relu())))  # type: ignore[no-any-return]
+        normal = self.norm(x)
+        hidden = with_relu(self.linear1, normal)
+        hidden = self.linear1(normal).relu() if hidden is None else hidden
+        return x + drop(self.linear2(drop(hidden)))  # type: ignore[no-any-return]
 
 
 class Transformer(Module):

@@ -146,15 +146,17 @@ class Optimizer:
         slots = self._slots(group)
         found: dict[tuple[Device, DType], list[Arrays]] = {}
         for param in group["params"]:
-            state = next(states)
-            if param.grad is None:
+            state, grad = next(states), param.grad
+            if grad is None:
                 continue
             p = param.writable()  # kernels update in place
-            columns = found.setdefault((p.device, p.dtype), [[] for _ in range(2 + len(slots))])
+            columns = found.get((p.device, p.dtype))
+            if columns is None:
+                columns = found[p.device, p.dtype] = [[] for _ in range(2 + len(slots))]
             columns[0].append(p)
-            columns[1].append(_gradient(param.grad, p))
-            for slot, column in zip(slots, columns[2:], strict=True):
-                column.append(_slot(state, slot, p))
+            columns[1].append(_gradient(grad, p))
+            for i, slot in enumerate(slots, 2):
+                columns[i].append(_slot(state, slot, p))
         return found
 
     # State.

@@ -6,7 +6,10 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <exception>
+#include <new>
 #include <optional>
+#include <stdexcept>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -56,6 +59,20 @@ inline void raise_needle_error(const char* name, PyObject* arguments) {
   const Owned error{type.object == nullptr || arguments == nullptr ? nullptr
                                                                    : PyObject_CallObject(type.object, arguments)};
   if (error.object != nullptr) PyErr_SetObject(type.object, error.object);
+}
+
+// The end of a device's `set_python_error`: what standard exceptions are in Python. To be called where one is handled.
+inline void set_standard_error() {
+  try {
+    throw;
+  } catch (const PythonError&) {
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
 }
 
 // Reads one attribute of objects that keep it in `__slots__`: the slot's place in the object is looked up once per
