@@ -241,6 +241,9 @@ def metal(session: nox.Session) -> None:
     older = {"METALSIM_MACOS": "14", "METALSIM_COMMIT_AND_CONTINUE": "1", "METALSIM_NOCHECK": "1"}
     unchecked = "not kernels" if everything else f"not kernels and (training or float32 and ({BY_MPS}))"
     conform(session, "--device=mps", "-k", unchecked, **older)
+    if everything:  # each recipe for 100 steps, compiled and eager: a quarter of an hour
+        recipes = ("needle-nn/tests/test_recipes.py", "-k", "compiled_steps and msl")
+        session.run("pytest", *recipes, env={**ONE_THREAD, "METALSIM_NOCHECK": "1"})
 
 
 # What is not msl's: the rest of mps is tested as msl.

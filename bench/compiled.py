@@ -3,10 +3,12 @@
 Needle eager and compiled, PyTorch eager and through `torch.compile` (inductor; for inference also with its weights
 frozen) take turns in one process; all results are compared with one another first. What counts is the best of Needle
 over the best of PyTorch. Inductor needs a C++ compiler. One thread, unless NEEDLE_NUM_THREADS and OMP_NUM_THREADS say
-otherwise. The figures of a group replace those of an earlier run in bench/results/compiled-cpu-N-threads.json.
+otherwise. The figures of a group, with the day and the machine, replace those of an earlier run in
+bench/results/compiled-cpu-N-threads.json.
 """
 
 import argparse
+import datetime
 import json
 import os
 import statistics
@@ -27,6 +29,7 @@ import needle as ndl
 from bench import charts, models, report
 from bench.race import Lap, distance
 from bench.works import training
+from needle.dispatch import dispatcher
 
 DEVICE = ndl.device("cpu")
 ROUNDS, TURN = 11, 0.05
@@ -192,10 +195,18 @@ def show(group: str, rows: dict[str, dict[str, float]]) -> None:
 
 
 def draw(found: dict[str, Any], folder: Path, stem: str, threads: str) -> None:
-    for group, rows in found.items():
+    for group, rows in ((group, run["seconds"]) for group, run in found.items()):
         rivals = list(next(iter(rows.values())))
         drawn = [(name, [Lap(r, [row[r]]) for r in rivals]) for name, row in rows.items() if set(rivals) <= set(row)]
         charts.compared(group, drawn, f"cpu, {threads}", folder / f"{stem}-{group.replace(' ', '-').lower()}.png")
+
+
+def circumstances(threads: int) -> dict[str, Any]:
+    """When and on what a group was raced, which may be another day and machine than the others."""
+    backend = dispatcher(DEVICE).backend
+    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "machine": report.machine(),
+            "backend": backend.describe(), "torch": torch.__version__, "threads": threads,
+            "rounds": ROUNDS}  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -209,20 +220,18 @@ def main(arguments: list[str]) -> None:
     stem = f"compiled-cpu-{threads.replace(' ', '-')}"
     path = args.out / f"{stem}.json"
     args.out.mkdir(parents=True, exist_ok=True)  # before anything is raced, in case that it cannot be
-    before = json.loads(path.read_text()) if path.exists() else {"seconds": {}, "first call": {}}
-    found, first = before["seconds"], before["first call"]
+    found: dict[str, Any] = json.loads(path.read_text()).get("groups", {}) if path.exists() else {}
     for group, works in GROUPS.items():
         if args.groups and not any(word.lower() in group.lower() for word in args.groups):
             continue
         raced = {name: race(make()) for name, make in works.items()}
-        found[group] = {name: {lap.rival: lap.median for lap in laps} for name, (laps, _) in raced.items()}
-        first[group] = {name: seconds for name, (_, seconds) in raced.items()}
-        show(group, found[group])
-        print(f"{group}: first compiled calls take up to {report.duration(max(first[group].values()))}")
-        means = {name: statistics.geometric_mean(map(best, rows.values())) for name, rows in found.items()}
-        content = {"machine": report.machine(), "torch": torch.__version__, "threads": n, "rounds": ROUNDS,
-                   "best over best": means, "seconds": found, "first call": first}  # fmt: skip
-        path.write_text(json.dumps(content, indent=1) + "\n")  # now: a run that is stopped leaves what it has
+        seconds = {name: {lap.rival: lap.median for lap in laps} for name, (laps, _) in raced.items()}
+        first = {name: call for name, (_, call) in raced.items()}
+        show(group, seconds)
+        print(f"{group}: first compiled calls take up to {report.duration(max(first.values()))}")
+        found[group] = {**circumstances(n), "best over best": statistics.geometric_mean(map(best, seconds.values())),
+                        "seconds": seconds, "first call": first}  # fmt: skip
+        path.write_text(json.dumps({"groups": found}, indent=1) + "\n")  # now: a run that is stopped leaves what it has
     draw(found, args.out, stem, threads)
 
 

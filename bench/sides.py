@@ -25,7 +25,9 @@ class Needle:
     def tensor(self, values: np.ndarray, grad: bool = False) -> ndl.Tensor:
         """Floats in the side's dtype, integers as they are."""
         dtype = self.dtype if values.dtype.kind == "f" else None
-        return ndl.tensor(values, device=self.device, dtype=dtype, requires_grad=grad)
+        made = ndl.tensor(values, device=self.device, dtype=dtype, requires_grad=grad)
+        made.array.host_array()  # memory that was lent out is not kept packed: each call of an op does all of its work
+        return made
 
     def numpy(self, tensor: ndl.Tensor) -> np.ndarray:
         return np.asarray(tensor.detach().astype("float64" if str(self.device) != "mps" else "float32").numpy())

@@ -77,6 +77,8 @@ def test_reports_and_comparison(tmp_path: Path) -> None:
     ("fuzz numpy --minutes 0", "0.0 is not in the range x>0"),
     ("fuzz numpy --minutes inf", "inf is no finite number"),
     ("fuzz numpy --minutes soon", "'soon' is not a valid float"),
+    ("score", "Missing argument 'NAME[:INDEX]'. See main score --help"), ("scores", "No such command 'scores'"),
+    ("fuzz numpy --hours 1", "No such option '--hours'"),
     ("new foo --folder {0}", "Error: {0} exists already; --folder names another"),
     ("new foo --folder {0}/file/foo", "Error: {0}/file/foo cannot be written: Not a directory"),
     ("new " + 300 * "a", "cannot be written: File name too long"),
@@ -86,7 +88,10 @@ def test_wrong_usage(arguments: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run(*shlex.split(arguments.format(tmp_path, tmp_path.name)))
     assert done.exit_code == 2, done.output
-    assert text.format(tmp_path, tmp_path.name) in done.output.splitlines()[-1]
+    line = done.output.removesuffix("\n")
+    assert text.format(tmp_path, tmp_path.name) in line
+    assert line.startswith("Error: ")
+    assert "\n" not in line
 
 
 def test_no_program_is_no_success() -> None:

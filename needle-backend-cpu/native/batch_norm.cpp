@@ -21,12 +21,15 @@ namespace {
 
 constexpr int64_t kGrain = 16384;    // elements that are worth another thread
 constexpr int64_t kPart = 8192;      // elements that are read twice while they are in the first-level cache
+constexpr int64_t kTiny = 32;        // elements of a plane; to sum up so few costs more than to turn them into rows
 constexpr int64_t kBlockOf = 4096;   // elements that are computed at a time
 constexpr int64_t kStreamed = 1024;  // the same, where reading and writing memory are to overlap
 
 // The axes of a view from the one with the largest steps to the smallest.
 class Order {
  public:
+  explicit Order(int rank) : rank_(rank) { reset(); }  // channels last
+
   explicit Order(const ShapedView& x) : rank_(x.rank) {
     for (int axis = 0; axis < rank_; ++axis) axes_[axis] = axis;
     std::stable_sort(axes_.begin(), axes_.begin() + rank_, [&](int a, int b) { return x.strides[a] > x.strides[b]; });
@@ -95,28 +98,40 @@ struct Channels {
   }
 
   bool planes() const { return inner != 1; }
-  int64_t each() const { return outer * inner; }  // elements of a channel
+  bool tiny() const { return planes() && inner < kTiny; }  // for sums: turning all into rows first takes less
+  int64_t each() const { return outer * inner; }           // elements of a channel
   int64_t size() const { return each() * n; }
   // Rows of a part, or elements of its piece of a plane.
   int64_t count(int64_t part) const {
-    return planes() ? std::min(length, inner - part % pieces * length) : std::min(length, outer - part * length);
+    if (!planes()) return std::min(length, outer - part * length);
+    return pieces == 1 ? inner : std::min(length, inner - part % pieces * length);
   }
   Planes from(int64_t first) const { return {first, n, inner}; }
 
-  // f(at, first, rows) for each part of rows, or for each piece of a plane: `first` is its first element, and `at` the
-  // place of what is found, among those of all channels of all parts.
-  template <class F> void each_part(F f) const {
-    const int64_t all = planes() ? parts * n : parts, together = planes() ? std::max<int64_t>(1, kPart / length) : 1;
+  // f(at, first, count, space) for each part of rows, or for each piece of a plane: `first` is its first element, `at`
+  // the place of what is found, among those of all channels of all parts, and `space` has the bytes that are asked for.
+  template <class F> void each_part(size_t bytes, F f) const {
+    const int64_t all = planes() ? parts * n : parts;
+    const int64_t together = planes() ? std::max<int64_t>(1, kPart / length) : 1;
     const auto run = [=](int64_t task) {
-      for (int64_t i = task * together; i < std::min(all, (task + 1) * together); ++i) {
-        const int64_t part = planes() ? i / n : i;
-        const int64_t first = planes() ? (part / pieces * n + i % n) * inner + part % pieces * length : i * length * n;
-        f(planes() ? i : i * n, first, count(part));
+      const Workspace space(bytes + 1);
+      const int64_t begin = task * together, end = std::min(all, begin + together);
+      if (!planes()) return f(begin * n, begin * length * n, count(begin), space.as<unsigned char>());
+      int64_t part = begin / n, channel = begin % n, first = start(part, channel);  // divisions cost more than a plane
+      for (int64_t i = begin; i < end; ++i) {
+        f(i, first, count(part), space.as<unsigned char>());
+        first += inner;
+        if (++channel < n) continue;
+        channel = 0;
+        first = start(++part, 0);
       }
     };
     const int64_t tasks = (all + together - 1) / together;
     if (size() >= 2 * kGrain) return parallel_tasks(tasks, run);
     for (int64_t task = 0; task < tasks; ++task) run(task);
+  }
+  int64_t start(int64_t part, int64_t channel) const {
+    return pieces == 1 ? (part * n + channel) * inner : (part / pieces * n + channel) * inner + part % pieces * length;
   }
   // Elements of a part, and the most.
   int64_t elements(int64_t count) const { return planes() ? count : count * n; }
@@ -157,15 +172,12 @@ template <class T> void moments_of(const Channels& channels, const View& x, T* m
   const int type = float_type(x.dtype);
   const Workspace space(static_cast<size_t>(2 * channels.parts * n + 1) * sizeof(T));
   T *means = space.as<T>(), *squares = means + channels.parts * n;
-  const bool widens = !is_stored_as_computed(x.dtype);
-  channels.each_part([&](int64_t at, int64_t first, int64_t count) {
-    const Workspace wide(static_cast<size_t>(widens ? channels.largest() * item : 1));
-    const void* from = widened(x, first, channels.elements(count), wide.as<void>());
-    if (channels.planes()) {
-      kernels().plane_moments[type](from, count, means + at, squares + at);
-    } else {
-      kernels().channel_moments[type](from, count, n, means + at, squares + at);
-    }
+  const size_t wide = is_stored_as_computed(x.dtype) ? 0 : static_cast<size_t>(channels.largest() * item);
+  const auto of_plane = kernels().plane_moments[type];
+  channels.each_part(wide, [=, &channels, &x](int64_t at, int64_t first, int64_t count, unsigned char* space) {
+    const void* from = widened(x, first, channels.elements(count), space);
+    if (channels.planes()) return of_plane(from, count, means + at, squares + at);
+    kernels().channel_moments[type](from, count, n, means + at, squares + at);
   });
   std::vector<double> total(static_cast<size_t>(2 * n), 0.0);
   double *m = total.data(), *s = m + n, before = 0;
@@ -216,27 +228,29 @@ void batch_norm_as(const ShapedView& dst, const ShapedView& x, const Compact& we
 }
 
 template <class T> struct BatchNormGrad {
-  const Channels& channels;
-  const View &g, &x;
-  const Compact &weight, &mean, &var;
+  const ShapedView &g, &x;
+  const Order order;
+  const Compact weight, mean, var;
+  const Channels channels = Channels(x, order);
   const int64_t n = channels.n;
   const int type = std::is_same<T, double>::value ? 1 : 0;
 
-  // The sums of g * (x - mean) * scale and of g.
-  void sums(const std::vector<T>& scale, T* products, T* totals) const {
+  // The sums of g * (x - mean) * scale and of g, from both in an order of their own.
+  void sums(const Channels& channels, const View& g, const View& x, const std::vector<T>& scale, T* products,
+            T* totals) const {
     const Workspace space(static_cast<size_t>(2 * channels.parts * n + 1) * sizeof(T));
     T *of_products = space.as<T>(), *of_g = of_products + channels.parts * n;
-    const size_t wide = is_stored_as_computed(x.dtype) ? 1 : static_cast<size_t>(channels.largest()) * sizeof(T);
-    channels.each_part([&](int64_t at, int64_t first, int64_t count) {
-      const Workspace widths(2 * wide);
-      const void* grad = widened(g, first, channels.elements(count), widths.as<void>());
-      const void* from = widened(x, first, channels.elements(count), widths.as<unsigned char>() + wide);
-      if (channels.planes()) {
-        kernels().plane_sums[type](grad, from, mean.as<T>() + at % n, count, of_products + at, of_g + at);
-      } else {
-        kernels().channel_sums[type](grad, from, mean.as(), count, n, of_products + at, of_g + at);
-      }
-    });
+    const size_t wide = is_stored_as_computed(x.dtype) ? 0 : static_cast<size_t>(channels.largest()) * sizeof(T);
+    const T* m = mean.as<T>();
+    const auto of_plane = kernels().plane_sums[type];
+    channels.each_part(2 * wide,
+                       [=, &channels, &g, &x](int64_t at, int64_t first, int64_t count, unsigned char* widths) {
+                         const void* grad = widened(g, first, channels.elements(count), widths);
+                         const void* from = widened(x, first, channels.elements(count), widths + wide);
+                         if (channels.planes())
+                           return of_plane(grad, from, m + at % n, count, of_products + at, of_g + at);
+                         kernels().channel_sums[type](grad, from, m, count, n, of_products + at, of_g + at);
+                       });
     std::vector<double> total(static_cast<size_t>(2 * n), 0.0);
     for (int64_t part = 0; part < channels.parts; ++part) {
       for (int64_t c = 0; c < n; ++c) {
@@ -250,19 +264,26 @@ template <class T> struct BatchNormGrad {
     }
   }
 
-  void run(const View& dx, const View& dw, const View& db, double eps, bool training) const {
+  void run(const ShapedView& dx, const View& dw, const View& db, double eps, bool training) const {
     const std::vector<T> scale = scales<T>(var, nullptr, n, eps);
     const Result weight_sums(dw), bias_sums(db);
     T *products = weight_sums.as<T>(), *totals = bias_sums.as<T>();
-    sums(scale, products, totals);
+    const Ordered grad(g, order), from(x, order), to(dx, order);
+    const View &g_view = grad, &x_view = from;
+    if (channels.tiny()) {
+      const Order rows(x.rank);
+      sums(Channels(x, rows), Ordered(g, rows), Ordered(x, rows), scale, products, totals);
+    } else {
+      sums(channels, grad, from, scale, products, totals);
+    }
     std::vector<T> a(scale), b(scale), constant(scale);
     for (size_t c = 0; c < scale.size(); ++c) {
       a[c] *= weight.as<T>()[c];
       b[c] = training ? -products[c] / static_cast<T>(channels.each()) * scale[c] * a[c] : T(0);
       constant[c] = training ? -totals[c] / static_cast<T>(channels.each()) * a[c] : T(0);
     }
-    const View* const inputs[] = {&g, &x};
-    by_blocks(channels, dx, inputs, [&](int64_t first, int64_t count, const void* const* in, void* out) {
+    const View* const inputs[] = {&g_view, &x_view};
+    by_blocks(channels, to, inputs, [&](int64_t first, int64_t count, const void* const* in, void* out) {
       if (channels.planes()) {
         kernels().plane_grad[type](in[0], in[1], mean.as(), a.data(), b.data(), constant.data(), out, count,
                                    channels.from(first));
@@ -278,7 +299,7 @@ template <class T> struct BatchNormGrad {
 }  // namespace
 
 void moments(const View& mean, const View& var, const ShapedView& x) {
-  const Order order(x);
+  const Order own(x), order = Channels(x, own).tiny() ? Order(x.rank) : own;
   const Ordered from(x, order);
   const Result m(mean), v(var);
   const Channels channels(x, order);
@@ -312,13 +333,10 @@ void batch_norm_grad(const ShapedView& dx, const View& dw, const View& db, const
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
                      bool training) {
   const Order order(x, dx);
-  const Ordered grad(g, order), from(x, order), to(dx, order);
-  const Channels channels(x, order);
-  const Compact w(weight), m(mean), v(var);
   if (x.dtype == DType::kFloat64) {
-    BatchNormGrad<double>{channels, grad, from, w, m, v}.run(to, dw, db, eps, training);
+    BatchNormGrad<double>{g, x, order, Compact(weight), Compact(mean), Compact(var)}.run(dx, dw, db, eps, training);
   } else {
-    BatchNormGrad<float>{channels, grad, from, w, m, v}.run(to, dw, db, eps, training);
+    BatchNormGrad<float>{g, x, order, Compact(weight), Compact(mean), Compact(var)}.run(dx, dw, db, eps, training);
   }
 }
 

@@ -67,6 +67,7 @@ void use_blas(Kernels& table) {
   for (int type = 0; type < kComputeTypes; ++type) own[type] = table.gemm[type];
   table.gemm[kF32] = product<float, kF32>;
   table.gemm[kF64] = product<double, kF64>;
+  table.gemm_pack[0] = table.gemm_pack[1] = nullptr;
 }
 
 }  // namespace needle

@@ -3,8 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
+#include "packed.h"
 #include "workspace.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -50,11 +52,6 @@ struct State {
   MemoryStats stats;
 };
 
-size_t physical_memory() {
-  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{1} << 40;
-}
-
 State& state() {
   static State* const s = [] {  // never destroyed: buffers may be freed while the interpreter shuts down
     State* fresh = new State;
@@ -66,18 +63,6 @@ State& state() {
 }
 
 constexpr size_t kHugePage = size_t{1} << 21;
-
-// Blocks of some size ask for huge pages: fewer faults when they are touched first, fewer misses of address translation
-// ever after. Where the system has none, nothing is lost.
-void* system_allocate(size_t nbytes) {
-  void* block = nullptr;
-  const bool huge = nbytes >= 2 * kHugePage;
-  if (posix_memalign(&block, huge ? kHugePage : kAlignment, nbytes) != 0) return nullptr;
-#if defined(MADV_HUGEPAGE)
-  if (huge) madvise(block, nbytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
-  return block;
-}
 
 // Asks the system; if it has none, gives back what is cached and asks once more.
 void* allocate_anew(State& s, size_t requested, size_t nbytes) {
@@ -110,6 +95,25 @@ thread_local ThreadScratch scratch;
 
 }  // namespace
 
+size_t physical_memory() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : size_t{1} << 40;
+}
+
+// Blocks of some size ask for huge pages: fewer faults when they are touched first, fewer misses of address translation
+// ever after. Where the system has none, nothing is lost.
+void* system_allocate(size_t nbytes) {
+  void* block = nullptr;
+  const bool huge = nbytes >= 2 * kHugePage;
+  if (posix_memalign(&block, huge ? kHugePage : kAlignment, nbytes) != 0) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  if (huge) madvise(block, nbytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+void system_free(void* block) { std::free(block); }
+
 void* allocate(size_t nbytes) {
   State& s = state();
   if (nbytes > s.stats.total)
@@ -125,7 +129,7 @@ void* allocate(size_t nbytes) {
     block = allocate_anew(s, nbytes, size);
   }
   s.stats.used += size;
-  if (s.stats.used > s.stats.peak) s.stats.peak = s.stats.used;
+  s.stats.peak = std::max(s.stats.peak, s.stats.used + packed_bytes());
   allow(block, nbytes, size);
   return block;
 }
@@ -149,6 +153,7 @@ void release(void* block, size_t nbytes) {
 }
 
 void empty_cache() {
+  drop_packed();
   State& s = state();
   for (FreeBlock*& list : s.free_lists) {
     while (list != nullptr) {
@@ -166,7 +171,14 @@ void set_cache_limit(size_t nbytes) {
   if (state().cached > nbytes) empty_cache();
 }
 
-MemoryStats memory_stats() { return state().stats; }
+MemoryStats memory_stats() {
+  MemoryStats stats = state().stats;
+  stats.packed = packed_bytes();
+  stats.used += stats.packed;
+  stats.held += stats.packed;
+  stats.peak = state().stats.peak = std::max(stats.peak, stats.used);
+  return stats;
+}
 
 Workspace::Workspace(size_t nbytes) : data_(nullptr), owned_(scratch.depth >= kKept) {
   const int slot = scratch.depth++;

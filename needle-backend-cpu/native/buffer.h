@@ -19,11 +19,12 @@ struct OutOfMemory : std::runtime_error {
 // Blocks are rounded up to size classes, four to each power of two, and freed ones kept in a list per class.
 // The functions are called with Python's GIL held, which is their lock.
 struct MemoryStats {
-  size_t used = 0;                // bytes of live blocks
+  size_t used = 0;                // bytes of live blocks and packed copies
   size_t held = 0;                // the same, and of blocks kept for reuse
   size_t peak = 0;                // the most `used` has been
   size_t total = 0;               // physical memory of the machine
-  size_t system_allocations = 0;  // how often the system was asked
+  size_t packed = 0;              // bytes of packed copies (packed.h)
+  size_t system_allocations = 0;  // how often the system was asked for blocks
 };
 
 void* allocate(size_t nbytes);  // throws OutOfMemory
@@ -31,6 +32,10 @@ void release(void* block, size_t nbytes);
 void empty_cache();
 void set_cache_limit(size_t nbytes);  // of blocks kept for reuse
 MemoryStats memory_stats();
+size_t physical_memory();  // of the machine; needs no lock
+
+void* system_allocate(size_t nbytes);  // aligned, and uncounted; null where there is none
+void system_free(void* block);
 
 }  // namespace needle
 

@@ -22,6 +22,7 @@ inline const void* widened(const View& view, int64_t first, int64_t count, void*
 inline ShapedView contiguous_like(const ShapedView& like, void* data) {
   ShapedView view = like;
   view.data = data;
+  view.owner = nullptr;
   view.contiguous = true;
   for (int64_t axis = like.rank - 1, step = 1; axis >= 0; step *= like.shape[axis--]) view.strides[axis] = step;
   return view;

@@ -3,14 +3,26 @@
 // The gradient of the image is a convolution of g: the pixels whose places agree modulo the stride see the same taps of
 // the kernel, each at whole steps of g, so that a stride of s makes s * s convolutions of stride 1.
 #include "launch.h"
+#include "packed.h"
 #include "patches.h"
 
 namespace needle {
 namespace {
 
-constexpr int64_t kGrain = 1 << 16;  // multiplications that are worth another thread
+constexpr int64_t kGrain = 1 << 16;       // multiplications that are worth another thread
+constexpr int64_t kMostPlaces = 1 << 12;  // for which a packed kernel is worth its memory
 
 void fill_zeros(const View& dst) { std::memset(dst.data, 0, static_cast<size_t>(dst.size * item_size(dst.dtype))); }
+
+// dst (..., C) = row (C,), again and again.
+void fill_rows(const ShapedView& dst, const ShapedView& row) {
+  ShapedView rows = dst;
+  rows.data = row.data;
+  rows.contiguous = false;
+  for (int axis = 0; axis < rows.rank - 1; ++axis) rows.strides[axis] = 0;
+  rows.strides[rows.rank - 1] = row.strides[0];
+  copy(dst, rows);
+}
 
 std::vector<int64_t> offsets(int64_t taps, int64_t dilation, int64_t padding) {
   std::vector<int64_t> found(static_cast<size_t>(taps));
@@ -91,11 +103,40 @@ class Forward {
   Sight sight_;
 };
 
-// Depthwise products over all places, in threads.
-void run_depthwise(const Windows& windows, Compute type, int64_t batch, const void* kernel, void* out) {
+template <class T> void add_to_places(const void* bias, void* out, int64_t channels, int64_t begin, int64_t end) {
+  const T* shift = static_cast<const T*>(bias);
+  T* place = static_cast<T*>(out) + begin * channels;
+  for (int64_t i = begin; i < end; ++i, place += channels) {
+    for (int64_t c = 0; c < channels; ++c) place[c] += shift[c];
+  }
+}
+
+// Depthwise products over all places, in threads; a bias is added block by block, while these are in the cache.
+void run_depthwise(const Windows& windows, Compute type, int64_t batch, const void* kernel, void* out,
+                   const void* bias = nullptr) {
   const int64_t work = windows.depth * windows.taps_y * windows.taps_x;
-  parallel_for(batch * windows.rows * windows.columns, 1 + kGrain / work,
-               [&](int64_t begin, int64_t end) { kernels().depthwise[type](windows, kernel, out, begin, end); });
+  const int64_t block = bias == nullptr ? INT64_MAX : 1 + kBlock / windows.channels;
+  parallel_for(batch * windows.rows * windows.columns, 1 + kGrain / work, [&](int64_t begin, int64_t end) {
+    for (int64_t next = begin; begin < end; begin = next) {
+      next = end - begin > block ? begin + block : end;
+      kernels().depthwise[type](windows, kernel, out, begin, next);
+      if (bias == nullptr) continue;
+      (type == kF64 ? add_to_places<double> : add_to_places<float>)(bias, out, windows.channels, begin, next);
+    }
+  });
+}
+
+// The part of a kernel that a product reads, packed; null if no copy is kept.
+std::shared_ptr<const Packed> packed_kernel(const PatchProduct& product, const ShapedView& w, Compute type,
+                                            int64_t group) {
+  const Patches& p = product.patches;
+  if (p.batch * p.rows * p.columns > kMostPlaces) return nullptr;
+  std::vector<int64_t> key{
+      1, key_of(w), group, p.length, product.kernel.n, product.kernel.row_step, product.kernel.column_step};
+  for (int64_t i = 0; i < p.run_count; ++i) key.push_back(p.runs[i].kernel);
+  if (!w.contiguous) key.insert(key.end(), w.strides, w.strides + w.rank);
+  return packed_copy(w, std::move(key), static_cast<size_t>(kernels().kernel_packed_bytes[type](product)),
+                     [&](void* out) { kernels().pack_kernel[type](product, out); });
 }
 
 // The taps of one axis that pixels see whose index is `phase` modulo the stride, by ascending offset.
@@ -200,6 +241,8 @@ class Phase {
 struct Pointwise {
   const Convolution& conv;
   const unsigned char *image, *kernel, *result;
+  const unsigned char* bias = nullptr;
+  const ShapedView* weight = nullptr;  // what `kernel` is the memory of, where copies of it may be kept
 
   void forward(unsigned char* out) const {
     for (int64_t group = 0; group < conv.groups; ++group) {
@@ -207,6 +250,9 @@ struct Pointwise {
       g.a = of_image(group), g.lda = conv.channels;
       g.b = of_kernel(group), g.ldb = conv.outputs;
       g.c = out + group * conv.group_outputs() * conv.item, g.ldc = conv.outputs;
+      if (bias != nullptr) g.bias = bias + group * conv.group_outputs() * conv.item;
+      const std::shared_ptr<const Packed> kept = packed(g, group);
+      if (kept != nullptr) g.packed = kept->data();
       kernels().gemm[conv.type](g);
     }
   }
@@ -232,6 +278,15 @@ struct Pointwise {
   }
 
  private:
+  // The kernel of a group, packed; null if no copy is kept.
+  std::shared_ptr<const Packed> packed(const Gemm& g, int64_t group) const {
+    if (weight == nullptr || !worth_packing(g, conv.type)) return nullptr;
+    std::vector<int64_t> key{2, key_of(*weight), group, g.n, g.k, g.ldb};
+    if (!weight->contiguous) key.insert(key.end(), weight->strides, weight->strides + weight->rank);
+    return packed_copy(*weight, std::move(key), static_cast<size_t>(kernels().gemm_packed_bytes[conv.type](g)),
+                       [&](void* out) { kernels().gemm_pack[conv.type](g, out); });
+  }
+
   static Gemm product(int64_t m, int64_t n, int64_t k) {
     Gemm g{};
     g.m = m, g.n = n, g.k = k;
@@ -242,32 +297,50 @@ struct Pointwise {
   const void* of_result(int64_t group) const { return result + group * conv.group_outputs() * conv.item; }
 };
 
-}  // namespace
-
-void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
-            int64_t groups) {
+void convolve(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const unsigned char* bias, Pair stride,
+              Pair padding, Pair dilation, int64_t groups) {
   const Convolution conv(x, w, dst, stride, padding, dilation, groups);
-  if (dst.size == 0) return;
-  if (w.size == 0) return fill_zeros(dst);
   const Kernel kernel(w, conv.reads_row_major_kernel());
   const Result out(dst);
   if (conv.pointwise()) {
     const Compact image(x);
-    Pointwise{conv, image.as(), kernel.data(), nullptr}.forward(out.as());
+    Pointwise{conv, image.as(), kernel.data(), nullptr, bias, &w}.forward(out.as());
   } else if (conv.depthwise()) {
     const Compact image(x);
     const auto y = offsets(conv.taps_y, dilation.y, padding.y), x_offsets = offsets(conv.taps_x, dilation.x, padding.x);
-    run_depthwise(conv.windows(image.as(), y, x_offsets), conv.type, conv.batch, kernel.data(), out.as());
+    const Windows windows = conv.windows(image.as(), y, x_offsets);
+    run_depthwise(windows, conv.type, conv.batch, kernel.data(), out.as(), bias);
   } else {
     Forward forward(conv, x, kernel);
     for (int64_t group = 0; group < groups; ++group) {
-      unsigned char* first = out.as() + group * conv.group_outputs() * conv.item;
-      kernels().convolve[conv.type]({forward.patches(group), forward.kernel(group), first,
-                                     conv.rows * conv.columns * conv.outputs, conv.columns * conv.outputs,
-                                     conv.outputs});
+      const int64_t first = group * conv.group_outputs() * conv.item;
+      PatchProduct product{
+          forward.patches(group),      forward.kernel(group), out.as() + first, conv.rows * conv.columns * conv.outputs,
+          conv.columns * conv.outputs, conv.outputs};
+      if (bias != nullptr) product.bias = bias + first;
+      const std::shared_ptr<const Packed> kept = packed_kernel(product, w, conv.type, group);
+      if (kept != nullptr) product.packed = kept->data();
+      kernels().convolve[conv.type](product);
     }
   }
   out.commit();
+}
+
+}  // namespace
+
+void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
+            int64_t groups) {
+  if (dst.size == 0) return;
+  if (w.size == 0) return fill_zeros(dst);
+  convolve(dst, x, w, nullptr, stride, padding, dilation, groups);
+}
+
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const ShapedView& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups) {
+  if (dst.size == 0) return;
+  if (w.size == 0) return fill_rows(dst, bias);
+  const Compact shift(bias);
+  convolve(dst, x, w, shift.as(), stride, padding, dilation, groups);
 }
 
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,

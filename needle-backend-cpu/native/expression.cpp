@@ -283,8 +283,8 @@ void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, c
                  const std::vector<Scalar>& scalars) {
   const Code code(expression);
   const Outline outline(code, dsts, srcs);
-  const int64_t size = dsts.at(0).size;
-  parallel_for(size, kElementGrain, [&](int64_t begin, int64_t end) {
+  const int64_t size = dsts.at(0).size, grain = std::max(2 * kSpan, kElementGrain / std::max(code.count, 1));
+  parallel_for(size, grain, [&](int64_t begin, int64_t end) {
     Evaluation(code, outline, dsts, srcs, scalars, size, begin).run(end - begin);
   });
 }

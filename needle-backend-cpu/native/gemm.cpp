@@ -3,6 +3,7 @@
 
 #include "launch.h"
 #include "ops.h"
+#include "packed.h"
 #include "strided.h"
 #include "workspace.h"
 
@@ -67,9 +68,29 @@ struct Product {
     }
   }
 
-  void run_one(int64_t index) const {
-    if (kernels().narrow[static_cast<int>(dst.dtype)] != nullptr) return run_widened(index);
+  // b, a single matrix, as the kernel reads it; null if no copy is kept.
+  std::shared_ptr<const Packed> packed() const {
+    const Compute type = compute_type(dst.dtype);
     Gemm g = problem();
+    if (mb.batch > 1 || !worth_packing(g, type)) return nullptr;
+    std::vector<int64_t> key{0, key_of(b), mb.row_stride, g.n, g.k, transpose_b};
+    return packed_copy(b, std::move(key), static_cast<size_t>(kernels().gemm_packed_bytes[type == kF64](g)),
+                       [&](void* out) {
+                         const bool narrow = kernels().narrow[static_cast<int>(dst.dtype)] != nullptr;
+                         const size_t bytes = static_cast<size_t>(mb.rows * mb.columns * compute_size(dst.dtype));
+                         const Workspace space(narrow ? bytes : 1);
+                         g.b = narrow ? widened_matrix(b, mb, 0, space.as<void>()) : b.data;
+                         g.ldb = narrow ? mb.columns : mb.row_stride;
+                         kernels().gemm_pack[type == kF64](g, out);
+                       });
+  }
+
+  void run_one(int64_t index) const {
+    const std::shared_ptr<const Packed> kept = packed();
+    const void* const copy = kept == nullptr ? nullptr : kept->data();
+    if (kernels().narrow[static_cast<int>(dst.dtype)] != nullptr) return run_widened(index, copy);
+    Gemm g = problem();
+    g.packed = copy;
     g.a = bytes_at(a, index * ma.batch_stride);
     g.b = bytes_at(b, index * mb.batch_stride);
     g.c = bytes_at(dst, index * mc.batch_stride);
@@ -80,14 +101,15 @@ struct Product {
   }
 
   // The same in the compute type, over dense copies.
-  void run_widened(int64_t index) const {
+  void run_widened(int64_t index, const void* copy) const {
     Gemm g = problem();
+    g.packed = copy;
     const size_t item = static_cast<size_t>(compute_size(dst.dtype));
     const Workspace a_space(item * static_cast<size_t>(ma.rows * ma.columns));
-    const Workspace b_space(item * static_cast<size_t>(mb.rows * mb.columns));
+    const Workspace b_space(copy != nullptr ? 1 : item * static_cast<size_t>(mb.rows * mb.columns));
     const Workspace c_space(item * static_cast<size_t>(g.m * g.n));
     g.a = widened_matrix(a, ma, index, a_space.as<void>());
-    g.b = widened_matrix(b, mb, index, b_space.as<void>());
+    g.b = copy != nullptr ? nullptr : widened_matrix(b, mb, index, b_space.as<void>());
     g.c = c_space.as<void>();
     g.lda = ma.columns;
     g.ldb = mb.columns;

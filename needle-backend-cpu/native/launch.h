@@ -30,7 +30,8 @@ template <class F> void parallel_for(int64_t n, int64_t grain, F f) {
     if (n > 0) f(int64_t{0}, n);
     return;
   }
-  const int64_t parts = n / grain < 4 * threads ? n / grain : 4 * threads;
+  int64_t parts = n / grain < 4 * threads ? n / grain : 4 * threads;
+  if (parts > threads) parts -= parts % threads;  // equally many for each
   const int64_t length = ((n + parts - 1) / parts + 63) / 64 * 64;
   parallel_tasks(n > 64 ? (n + length - 1) / length : 1, [=](int64_t i) {
     const int64_t begin = i * length;

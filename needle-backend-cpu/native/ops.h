@@ -50,6 +50,8 @@ void linear(const ShapedView& dst, const ShapedView& a, const ShapedView& b, con
 
 void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups);
+void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const ShapedView& bias, Pair stride,
+                 Pair padding, Pair dilation, int64_t groups);
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups);
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,

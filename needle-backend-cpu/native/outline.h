@@ -1,6 +1,8 @@
-// The steps of an expression as numbers, and how they are computed: the plan behind expression.cpp.
+// How the steps of an expression are computed: the plan behind expression.cpp.
 #ifndef NEEDLE_CPU_OUTLINE_H
 #define NEEDLE_CPU_OUTLINE_H
+
+#include <needle/steps.h>
 
 #include <algorithm>
 #include <vector>
@@ -9,32 +11,6 @@
 #include "ops.h"
 
 namespace needle {
-
-enum StepOp { kUnary, kBinary, kBinaryScalar, kWhere, kCast };  // in the order of STEPS in expression.py
-
-struct Step {
-  int32_t op, kind;
-  DType dtype, result;  // what it computes in, and gives
-  int32_t a, b, c;      // values; for kBinaryScalar b numbers the scalar
-  int32_t swapped;
-};
-static_assert(sizeof(Step) == 32, "eight numbers, as expression.py packs them");
-
-// The parts of a packed expression.
-struct Code {
-  int32_t operands, count, results;
-  const Step* steps;
-  const int32_t* result;
-
-  explicit Code(const Expression& expression) {
-    const auto* head = reinterpret_cast<const int32_t*>(expression.packed);
-    operands = head[0];
-    count = head[1];
-    results = head[2];
-    steps = reinterpret_cast<const Step*>(head + 3);
-    result = reinterpret_cast<const int32_t*>(steps + count);
-  }
-};
 
 // Calls f(value) for what a step reads.
 template <class F> void each_input(const Step& step, F f) {

@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "ops.h"
+#include "packed.h"
 
 namespace needle {
 
@@ -16,6 +17,11 @@ struct Memory : MemoryDefaults {
   ~Memory() { release(data, nbytes); }
   char* const data;
   const size_t nbytes;
+  Copies copies;
+
+  static PyGetSetDef* properties();
+  void lent() { copies.shared(); }
+  void addressed() { copies.shared(); }
 };
 using Buffer = BufferType<Memory>;
 

@@ -89,6 +89,34 @@ def test_values_and_gradients(case: Any, dtype: str) -> None:
         near(each, value, dtype, terms, case)
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_bias_is_added_to_the_sums(case: Any, dtype: str) -> None:
+    """Three times, so that the kernel is also read packed. float32 and float64 have the bits of a sum of its own."""
+    rng = np.random.default_rng(0)
+    image, kernel, *args = case
+    x, w, bias = (twin(rng.standard_normal(shape), dtype) for shape in (image, kernel, kernel[3:]))
+    wanted = expected(*(v.numpy(CPU).astype(np.float64) for v in (x, w)), *args)[0]
+    plain, y = result(wanted.shape, dtype), result(wanted.shape, dtype)
+    CPU.conv2d(plain.cpu, x.cpu, w.cpu, *args)
+    for _ in range(3):
+        CPU.conv2d_bias(y.cpu, x.cpu, w.cpu, bias.cpu, *args)
+        near(y, wanted + bias.numpy(CPU).astype(np.float64), dtype, int(np.prod(kernel[:3])), case)
+        if dtype in ("float32", "float64"):
+            np.testing.assert_array_equal(y.numpy(CPU), plain.numpy(CPU) + bias.numpy(CPU))
+
+
+def test_the_bias_of_an_empty_kernel_is_the_result() -> None:
+    x, w, bias = (
+        twin(np.zeros((2, 3, 3, 0)), "float32"),
+        twin(np.zeros((2, 2, 0, 3)), "float32"),
+        twin([1, 2, 3], "float32"),
+    )
+    y = result((2, 2, 2, 3), "float32")
+    CPU.conv2d_bias(y.cpu, x.cpu, w.cpu, bias.cpu, (1, 1), (0, 0), (1, 1), 1)
+    np.testing.assert_array_equal(y.numpy(CPU), np.broadcast_to([1.0, 2.0, 3.0], (2, 2, 2, 3)))
+
+
 @pytest.mark.parametrize("layout", ["offset", "permuted", "sliced", "flipped", "broadcast"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_any_strides(layout: str, dtype: str) -> None:

@@ -1,5 +1,6 @@
 """What surrounds the kernels: the allocator, the thread pool, the choice of an instruction set, the bindings."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from twins import CPU, result, twin
 
+import needle
+import needle_backend_cpu
 from needle.errors import OutOfMemoryError
 from needle.kinds import Binary, Reduce, Unary
 from needle_backend_cpu import _ext
@@ -188,3 +191,13 @@ def test_every_instruction_set_passes_the_kernels_tests(level: str) -> None:
         env={**os.environ, **env}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_the_stubs_tell_what_there_is() -> None:
+    """All that type checkers are told of the extension, in its own stub and in the one of all native backends."""
+    for stub in (
+        Path(needle_backend_cpu.__file__).with_name("_ext.pyi"),
+        Path(needle.__file__).with_name("native.pyi"),
+    ):
+        declared = [x.name for x in ast.parse(stub.read_text()).body if isinstance(x, ast.ClassDef | ast.FunctionDef)]
+        assert [name for name in declared if not hasattr(_ext, name)] == []

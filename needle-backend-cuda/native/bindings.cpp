@@ -1,7 +1,7 @@
 // The extension's face: names on one side, functions of ops.h and the runtime on the other. See _ext.pyi for the types.
 #include <cublasLt.h>
 #include <cudnn.h>
-#include <needle/sequence.h>
+#include <needle/methods.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -38,7 +38,7 @@ PyObject* allocate_buffer(PyObject*, PyObject* const* arguments, Py_ssize_t coun
   }
 }
 
-const Kernel kernels_by_name[] = {
+Methods methods({
     kernel<&copy>("copy"),
     kernel<&cast>("cast"),
     kernel<&unary>("unary"),
@@ -89,23 +89,14 @@ const Kernel kernels_by_name[] = {
     kernel<&adam_step>("adam_step"),
     kernel<&needle::random>("random"),
     kernel<&waiting>("waiting"),
-};
+});
 
 void add_functions(py::module_& m) {
   using Function = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
   const Function call = allocate_buffer;
-  static std::vector<PyMethodDef> methods{
-      {"allocate", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr}};
-  for (const Kernel& kernel : kernels_by_name) methods.push_back(kernel.method);
-  methods.push_back({nullptr, nullptr, 0, nullptr});
-  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
-}
-
-Prepare prepare_of(const std::string& name) {
-  for (const Kernel& kernel : kernels_by_name) {
-    if (name == kernel.method.ml_name) return kernel.prepare;
-  }
-  throw py::value_error("sequence: no method " + name);
+  const PyMethodDef allocate{"allocate", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
+                             METH_FASTCALL, nullptr};
+  if (methods.add_to(m.ptr(), allocate) != 0) throw py::error_already_set();
 }
 
 // Makes the device the one that is being called.
@@ -118,22 +109,11 @@ Runtime& enter(int index, const char* op) {
 
 using Calls = std::vector<std::pair<std::string, py::tuple>>;  // [(name, (argument, ...)), ...]
 
-// `moving`: the views whose buffers change between runs.
-std::unique_ptr<Sequence> sequence_of(const Calls& calls, const py::list& moving) {
-  std::vector<Prepare> prepares;
-  py::list arguments;
-  for (const auto& [name, given] : calls) {
-    prepares.push_back(prepare_of(name));
-    arguments.append(given);
-  }
-  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
-}
-
 // A Sequence, and the device that it is for.
 class DeviceSequence {
  public:
   DeviceSequence(int index, const Calls& calls, const py::list& moving)
-      : index_(index), sequence_(sequence_of(calls, moving)) {}
+      : index_(index), sequence_(methods.sequence(calls, moving.ptr())) {}
 
   void run() {
     enter(index_, "sequence");
@@ -148,7 +128,8 @@ class DeviceSequence {
 class DeviceRecording {
  public:
   DeviceRecording(int index, const Calls& calls, const py::list& moving, std::vector<std::vector<size_t>> after)
-      : index_(index), recording_(enter(index, "record"), names(calls), sequence_of(calls, moving), std::move(after)) {}
+      : index_(index),
+        recording_(enter(index, "record"), names(calls), methods.sequence(calls, moving.ptr()), std::move(after)) {}
 
   void run() {
     enter(index_, "recording");

@@ -3,7 +3,6 @@
 // our own ways is faster still.
 #include "conv.h"
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,7 +18,8 @@ namespace {
 
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
-enum Direction : int32_t { kForward, kInput, kWeight };  // which of y, x and w is the result
+enum Way : int { kLibrary = -1, kDirect = 0, kUnrolled = 1 };  // to convolve: the last two are our own
+enum Direction : int32_t { kForward, kInput, kWeight };        // which of y, x and w is the result
 
 // In which order the library sees the axes of (N, H, W, C) and of (KH, KW, C, O).
 struct Form {
@@ -33,8 +33,8 @@ constexpr Form kForms[] = {{CUDNN_TENSOR_NHWC, {0, 1, 2, 3}, {3, 0, 1, 2}},
 struct Key {
   Direction direction;
   DType dtype;
-  int32_t tf32, x_channels_first, tuned, own;  // own: how many ways of our own there are, which strides decide
-  int64_t x[4], w[4], y[4];                    // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
+  int32_t tf32, x_channels_first, tuned, unrolls;  // whether it can be unrolled, strides decide
+  int64_t x[4], w[4], y[4];                        // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
   Pair stride, padding, dilation;
   int64_t groups;
 
@@ -110,7 +110,7 @@ struct Plan {
   cudnnFilterDescriptor_t w;
   cudnnConvolutionDescriptor_t conv;
   int algorithm = -1;  // -1: the library has none, or one of ours is faster
-  size_t own = 0;      // which
+  Way own = kDirect;   // which
   size_t workspace = 0;
 
   Plan() = default;
@@ -228,15 +228,16 @@ template <class Work> float measured(Work work) {
   return end.milliseconds_since(start) / kRounds;
 }
 
-// By the library, or by one of our own ways where that is faster or the library cannot.
-void convolve(const std::vector<std::function<void()>>& own, Direction direction, const ShapedView& x,
-              const ShapedView& w, const ShapedView& y, Pair stride, Pair padding, Pair dilation, int64_t groups) {
+// By the library, or by one of our own ways, `own(way)`, where that is faster or the library cannot. Returns which.
+template <class Own>
+Way convolve(Own own, bool unrolls, Direction direction, const ShapedView& x, const ShapedView& w, const ShapedView& y,
+             Pair stride, Pair padding, Pair dilation, int64_t groups) {
   Key key{};
   key.direction = direction;
   key.dtype = y.dtype;
   key.tf32 = tf32();
   key.x_channels_first = channels_first(x);
-  key.own = static_cast<int32_t>(own.size());
+  key.unrolls = unrolls;
   key.tuned = tuning();  // products may be faster then
   read_shape(x, key.x);
   read_shape(w, key.w);
@@ -246,7 +247,8 @@ void convolve(const std::vector<std::function<void()>>& own, Direction direction
   key.dilation = dilation;
   key.groups = groups;
   Library& library = Library::here();
-  const std::string name(key.bytes());
+  thread_local std::string name;  // so that a look-up allocates nothing
+  name.assign(key.bytes());
   auto found = library.plans.find(name);
   const bool is_double = y.dtype == DType::kFloat64;
   const auto run = [&](const Plan& plan) {
@@ -254,10 +256,10 @@ void convolve(const std::vector<std::function<void()>>& own, Direction direction
   };
   if (found == library.plans.end()) {
     Plan best;
-    float least = measured(own[0]);
-    for (size_t i = 1; i < own.size(); ++i) {
-      const float time = measured(own[i]);
-      if (time < least) best.own = i, least = time;
+    float least = measured([&] { own(kDirect); });
+    if (unrolls) {
+      const float time = measured([&] { own(kUnrolled); });
+      if (time < least) best.own = kUnrolled, least = time;
     }
     for (const Form& form : kForms) {
       Plan plan(key, form);
@@ -272,8 +274,12 @@ void convolve(const std::vector<std::function<void()>>& own, Direction direction
     found = library.plans.emplace(name, best).first;
   }
   const Plan& plan = found->second;
-  if (plan.algorithm < 0) return own[plan.own]();
+  if (plan.algorithm < 0) {
+    own(plan.own);
+    return plan.own;
+  }
   run(plan);
+  return kLibrary;
 }
 
 // True if there is nothing to multiply: the result is zero.
@@ -289,32 +295,39 @@ bool fill_if_empty(const ShapedView& dst, const ShapedView& a, const ShapedView&
 void conv2d(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding, Pair dilation,
             int64_t groups) {
   if (fill_if_empty(dst, x, w)) return;
-  std::vector<std::function<void()>> own{[&] { conv2d_direct(dst, x, w, stride, padding, dilation, groups); }};
-  if (unrolls(dst, w, groups)) own.emplace_back([&] { conv2d_unrolled(dst, x, w, stride, padding, dilation); });
-  convolve(own, kForward, x, w, dst, stride, padding, dilation, groups);
+  const auto own = [&](Way way) {
+    if (way == kDirect) return conv2d_direct(dst, x, w, stride, padding, dilation, groups);
+    conv2d_unrolled(dst, x, w, stride, padding, dilation);
+  };
+  convolve(own, unrolls(dst, w, groups), kForward, x, w, dst, stride, padding, dilation, groups);
 }
 
 void conv2d_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias, Pair stride,
                  Pair padding, Pair dilation, int64_t groups) {
-  conv2d(dst, x, w, stride, padding, dilation, groups);
-  add_row(dst, bias);
+  if (fill_if_empty(dst, x, w)) return add_row(dst, bias);
+  const auto own = [&](Way way) {
+    if (way == kDirect) return conv2d_direct(dst, x, w, stride, padding, dilation, groups);
+    conv2d_unrolled_bias(dst, x, w, bias, stride, padding, dilation);
+  };
+  const Way way = convolve(own, unrolls(dst, w, groups), kForward, x, w, dst, stride, padding, dilation, groups);
+  if (way != kUnrolled) add_row(dst, bias);
 }
 
 void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedView& w, Pair stride, Pair padding,
                        Pair dilation, int64_t groups) {
   if (fill_if_empty(dst, g, w)) return;
-  convolve({[&] { conv2d_grad_input_direct(dst, g, w, stride, padding, dilation, groups); }}, kInput, dst, w, g, stride,
-           padding, dilation, groups);
+  const auto own = [&](Way) { conv2d_grad_input_direct(dst, g, w, stride, padding, dilation, groups); };
+  convolve(own, false, kInput, dst, w, g, stride, padding, dilation, groups);
 }
 
 void conv2d_grad_weight(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride, Pair padding,
                         Pair dilation, int64_t groups) {
   if (fill_if_empty(dst, x, g)) return;
-  std::vector<std::function<void()>> own{
-      [&] { conv2d_grad_weight_direct(dst, x, g, stride, padding, dilation, groups); }};
-  if (unrolls(g, dst, groups))
-    own.emplace_back([&] { conv2d_grad_weight_unrolled(dst, x, g, stride, padding, dilation); });
-  convolve(own, kWeight, x, dst, g, stride, padding, dilation, groups);
+  const auto own = [&](Way way) {
+    if (way == kDirect) return conv2d_grad_weight_direct(dst, x, g, stride, padding, dilation, groups);
+    conv2d_grad_weight_unrolled(dst, x, g, stride, padding, dilation);
+  };
+  convolve(own, unrolls(g, dst, groups), kWeight, x, dst, g, stride, padding, dilation, groups);
 }
 
 }  // namespace needle

@@ -314,6 +314,18 @@ void conv2d_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedVie
          false);
 }
 
+void conv2d_unrolled_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias,
+                          Pair stride, Pair padding, Pair dilation) {
+  if (!bias.contiguous) {
+    conv2d_unrolled(dst, x, w, stride, padding, dilation);
+    return add_row(dst, bias);
+  }
+  const Unrolled image(dst, x, w, stride, padding, dilation);
+  const int64_t n = dst.shape[3];
+  linear(matrix(dst.data, dst.dtype, image.m, n, n), image.view(), matrix(w.data, w.dtype, image.k, n, n), bias, false,
+         std::nullopt);
+}
+
 void conv2d_grad_weight_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride,
                                  Pair padding, Pair dilation) {
   const Unrolled image(g, x, dst, stride, padding, dilation);

@@ -18,6 +18,8 @@ void conv2d_grad_weight_direct(const ShapedView& dst, const ShapedView& x, const
 bool unrolls(const ShapedView& places, const ShapedView& w, int64_t groups);
 void conv2d_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& w, Pair stride, Pair padding,
                      Pair dilation);
+void conv2d_unrolled_bias(const ShapedView& dst, const ShapedView& x, const ShapedView& w, const View& bias,
+                          Pair stride, Pair padding, Pair dilation);
 void conv2d_grad_weight_unrolled(const ShapedView& dst, const ShapedView& x, const ShapedView& g, Pair stride,
                                  Pair padding, Pair dilation);
 

@@ -1,5 +1,7 @@
 // elementwise: several functions in one pass, by a kernel that was written for just these. Which kernel, and the words
 // of its parameter, follow from the operands; fused.py writes the source and numbers the words in the same order.
+#include <needle/steps.h>
+
 #include <cstring>
 #include <memory>
 #include <unordered_map>
@@ -11,8 +13,6 @@
 namespace needle {
 namespace {
 
-constexpr int kStepNumbers = 8;                       // of each step in a packed expression
-constexpr int32_t kBinaryScalar = 2;                  // its number in STEPS of expression.py
 constexpr int kMostNeighbours = 8;                    // that a thread computes
 constexpr const char* kLinear = "linear";             // element i of the result meets element i
 constexpr const char* kOne = "one";                   // one element meets all
@@ -82,18 +82,18 @@ uint64_t scalar_word(DType dtype, const Scalar& scalar) {
 
 uint64_t word_of(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
-std::vector<uint64_t> words_of(const std::vector<View>& dsts, const std::vector<View>& srcs, const int32_t* packed,
+std::vector<uint64_t> words_of(const std::vector<View>& dsts, const std::vector<View>& srcs, const Code& code,
                                const std::vector<Scalar>& scalars, const std::vector<Operand>& operands, bool wide) {
   std::vector<uint64_t> words{static_cast<uint64_t>(dsts[0].size)};
   for (const View& src : srcs) words.push_back(word_of(src.data));
   for (const View& dst : dsts) words.push_back(word_of(dst.data));
   const size_t first = words.size();
   words.resize(first + scalars.size());
-  for (int32_t i = 0; i < packed[1]; ++i) {
-    const int32_t* step = packed + 3 + kStepNumbers * i;
-    if (step[0] != kBinaryScalar) continue;
-    const auto number = static_cast<size_t>(step[5]);
-    words[first + number] = scalar_word(static_cast<DType>(step[2]), scalars[number]);
+  for (int32_t i = 0; i < code.count; ++i) {
+    const Step& step = code.steps[i];
+    if (step.op != kBinaryScalar) continue;
+    const auto number = static_cast<size_t>(step.b);
+    words[first + number] = scalar_word(step.dtype, scalars[number]);
   }
   for (const Operand& x : operands) {
     if (!is_strided(x)) continue;
@@ -109,10 +109,6 @@ std::vector<uint64_t> words_of(const std::vector<View>& dsts, const std::vector<
     }
   }
   return words;
-}
-
-size_t packed_bytes(const int32_t* packed) {
-  return static_cast<size_t>(3 + kStepNumbers * packed[1] + packed[2]) * sizeof(int32_t);
 }
 
 // Equal for equal shapes.
@@ -152,9 +148,9 @@ void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, c
                  const std::vector<Scalar>& scalars) {
   const int64_t size = dsts.at(0).size;
   if (size == 0) return;
-  const auto* packed = reinterpret_cast<const int32_t*>(expression.packed);
+  const Code code(expression);
   std::vector<Operand> operands;
-  FusedShape shape{std::string(expression.packed, packed_bytes(packed)), {}, {}, 1, size >= (int64_t{1} << 31)};
+  FusedShape shape{std::string(expression.packed, code.nbytes()), {}, {}, 1, size >= (int64_t{1} << 31)};
   for (const View& src : srcs) {
     operands.push_back(operand_of(src, size));
     shape.operands.push_back({static_cast<int32_t>(src.dtype), operands.back().pattern});
@@ -162,7 +158,7 @@ void elementwise(const std::vector<View>& dsts, const std::vector<View>& srcs, c
   }
   for (const View& dst : dsts) shape.results.push_back(static_cast<int32_t>(dst.dtype));
   shape.count = neighbours(dsts, srcs, operands);
-  std::vector<uint64_t> words = words_of(dsts, srcs, packed, scalars, operands, shape.wide);
+  std::vector<uint64_t> words = words_of(dsts, srcs, code, scalars, operands, shape.wide);
   const cudaKernel_t kernel = kernel_for(shape);
   void* parameters[] = {words.data(), nullptr};
   check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), blocks_for(size, int64_t{kThreads} * shape.count),

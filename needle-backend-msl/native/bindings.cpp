@@ -1,5 +1,5 @@
 // The extension's face: names on one side, functions of ops.h on the other. See _ext.pyi for the types.
-#include <needle/sequence.h>
+#include <needle/methods.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -20,7 +20,7 @@ PyObject* allocate_buffer(PyObject*, PyObject* nbytes) {
   }
 }
 
-const Kernel kernels_by_name[] = {
+Methods methods({
     kernel<&copy>("copy"),
     kernel<&cast>("cast"),
     kernel<&unary>("unary"),
@@ -64,14 +64,7 @@ const Kernel kernels_by_name[] = {
     kernel<&sgd_step>("sgd_step"),
     kernel<&adam_step>("adam_step"),
     kernel<&needle::random>("random"),
-};
-
-void add_functions(py::module_& m) {
-  static std::vector<PyMethodDef> methods{{"allocate", allocate_buffer, METH_O, nullptr}};
-  for (const Kernel& kernel : kernels_by_name) methods.push_back(kernel.method);
-  methods.push_back({nullptr, nullptr, 0, nullptr});
-  if (PyModule_AddFunctions(m.ptr(), methods.data()) != 0) throw py::error_already_set();
-}
+});
 
 // Runs `work` and turns what it throws into Needle's errors.
 template <class Work> void guarded(Work work) {
@@ -85,23 +78,10 @@ template <class Work> void guarded(Work work) {
   }
 }
 
-Prepare prepare_of(const std::string& name) {
-  for (const Kernel& kernel : kernels_by_name) {
-    if (name == kernel.method.ml_name) return kernel.prepare;
-  }
-  throw py::value_error("sequence: no method " + name);
-}
-
 // [(name, (argument, ...)), ...] and the views whose buffers change between runs.
 std::unique_ptr<Sequence> make_sequence(const std::vector<std::pair<std::string, py::tuple>>& calls,
                                         const py::list& moving) {
-  std::vector<Prepare> prepares;
-  py::list arguments;
-  for (const auto& [name, given] : calls) {
-    prepares.push_back(prepare_of(name));
-    arguments.append(given);
-  }
-  return std::make_unique<Sequence>(arguments.ptr(), prepares, moving.ptr());
+  return methods.sequence(calls, moving.ptr());
 }
 
 void upload_bytes(py::handle dst, int64_t offset, const py::buffer& host) {
@@ -148,7 +128,7 @@ py::dict counts() {
 PYBIND11_MODULE(_ext, m) {
   m.doc() = "Kernels of the Metal device.";
   m.add_object("Buffer", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(Buffer::type())));
-  add_functions(m);
+  if (methods.add_to(m.ptr(), {"allocate", allocate_buffer, METH_O, nullptr}) != 0) throw py::error_already_set();
   py::register_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);

@@ -1,5 +1,7 @@
 // elementwise, and elementwise_reduce: several functions in one pass. The kernel of an expression is written as Metal
 // source, compiled at its first use, and kept: each step is a line, each value a register.
+#include <needle/steps.h>
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -14,34 +16,6 @@ namespace needle {
 namespace {
 
 constexpr size_t kMostBuffers = 28;  // of 31, but for numbers and strides
-
-enum StepOp { kUnary, kBinary, kBinaryScalar, kWhere, kCast };  // in the order of STEPS in expression.py
-
-struct Step {
-  int32_t op, kind;
-  DType dtype, result;  // what it computes in, and gives
-  int32_t a, b, c;      // values; for kBinaryScalar b numbers the scalar
-  int32_t swapped;
-};
-static_assert(sizeof(Step) == 32, "eight numbers, as expression.py packs them");
-
-// The parts of a packed expression.
-struct Code {
-  int32_t operands, count, results;
-  const Step* steps;
-  const int32_t* result;
-
-  explicit Code(const Expression& expression) {
-    const auto* head = reinterpret_cast<const int32_t*>(expression.packed);
-    operands = head[0];
-    count = head[1];
-    results = head[2];
-    steps = reinterpret_cast<const Step*>(head + 3);
-    result = reinterpret_cast<const int32_t*>(steps + count);
-  }
-
-  size_t nbytes() const { return (3 + 8 * static_cast<size_t>(count) + static_cast<size_t>(results)) * 4; }
-};
 
 enum class Reading : char { kInOrder = 'i', kOne = '1', kStrided = 's' };
 

@@ -285,3 +285,33 @@ def test_a_constant_gradient_or_value_is_made_anew(device: str) -> None:
         assert (w.grad.tolist(), v.tolist()) == ([1, 1], [4, 5])
         w.grad[...] = 9
         v[...] = 9
+
+
+def test_a_gradient_that_is_set_is_set_anew() -> None:
+    w, v = tensor(3, requires_grad=True), tensor(3, requires_grad=True)
+
+    @ndl.compile
+    def step(x: ndl.Tensor) -> None:
+        w.grad = x * 2
+        (v * x).sum().backward()
+        v.grad = None if v.grad is None else v.grad * 2
+
+    for i in range(4):
+        x, before = tensor(3, seed=i), 0 if v.grad is None else v.grad.numpy()
+        step(x)
+        np.testing.assert_array_equal(w.grad.numpy(), x.numpy() * 2)
+        np.testing.assert_allclose(v.grad.numpy(), (before + x.numpy()) * 2, rtol=1e-6)
+
+
+def test_a_gradient_that_is_dropped_first_needs_no_second_capture() -> None:
+    w = tensor(3, requires_grad=True)
+
+    @ndl.compile
+    def step(x: ndl.Tensor) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+
+    for i in range(3):
+        step(tensor(3, seed=i))
+        np.testing.assert_array_equal(w.grad.numpy(), tensor(3, seed=i).numpy())
+    assert step.captures == 1

@@ -302,3 +302,42 @@ def test_tensors_that_an_attribute_is_given_anew() -> None:
     other.state = (ndl.ones(1, 3), [ndl.ones(3)])
     assert compiled(tensor(3)).shape == (1, 3)
     assert compiled.captures == 2
+
+
+class InDict:
+    state: Any
+
+
+class InSlots:
+    __slots__ = ("state",)
+
+
+@pytest.mark.parametrize("kind", ["object", "slots", "class"])
+def test_state_that_a_function_replaces_is_replaced_by_each_replay(kind: str) -> None:
+    place: Any = {"object": InDict(), "slots": InSlots(), "class": InDict}[kind]
+    place.state = [ndl.zeros(2)]
+
+    def total(x: ndl.Tensor) -> ndl.Tensor:
+        place.state = [place.state[0] + x]
+        return place.state[0] * 2
+
+    compiled = ndl.compile(total)
+    for i in range(1, 5):
+        assert compiled(ndl.ones(2)).tolist() == [2 * i, 2 * i]
+        assert place.state[0].tolist() == [i, i]
+    assert compiled.captures == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_generator_that_starts_anew_does_so_in_each_call(reset: bool, caplog: pytest.LogCaptureFixture) -> None:
+    kept = ndl.Generator(5)
+
+    def f(x: ndl.Tensor) -> ndl.Tensor:
+        if reset:
+            kept.set_state({"seed": 5, "offset": 0})
+        return x + ndl.rand(3, generator=kept if reset else ndl.Generator(5))
+
+    compiled, expected = ndl.compile(f), f(ndl.zeros(3)).numpy()
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(ndl.zeros(3)).numpy(), expected)
+    assert caplog.text.count("runs without replay: it") == 1

@@ -52,6 +52,27 @@ CASES: list[tuple[str, Any, Any, list[Any]]] = [
     ("split", lambda x: needle.functions.split(x, 3, 1)[1], lambda x: x[:, 2:4], [(4, 6)]),
     ("split, all parts", lambda x: _product(needle.functions.split(x, [1, 2, 3], 1)),
      lambda x: x[:, :1] * x[:, 1:2] * x[:, 3:4] + x[:, 2:3] + x[:, 5:], [(4, 6)]),
+    ("tile", lambda x: needle.tile(x, (2, 1, 3)), lambda x: np.tile(x, (2, 1, 3)), [(2, 3)]),
+    ("tile, fewer", lambda x: needle.tile(x, 2), lambda x: np.tile(x, 2), [(2, 3)]),
+    ("repeat", lambda x: needle.repeat(x, 2, -1), lambda x: np.repeat(x, 2, -1), [(2, 3)]),
+    ("repeat, a row", lambda x: needle.repeat(x, 3), lambda x: np.repeat(x, 3), [(2, 3)]),
+    ("roll", lambda x: needle.roll(x, (1, -8), (0, 2)), lambda x: np.roll(x, (1, -8), (0, 2)), [(2, 3, 5)]),
+    ("roll, a row", lambda x: needle.roll(x, -2), lambda x: np.roll(x, -2), [(2, 3)]),
+    ("moveaxis", lambda x: needle.moveaxis(x, (0, -1), (2, 0)), lambda x: np.moveaxis(x, (0, -1), (2, 0)), [(2, 3, 4)]),
+    ("unstack", lambda x: needle.unstack(x, 1)[2], lambda x: x[:, 2], [(2, 3, 4)]),
+    ("meshgrid", lambda *x: needle.stack(needle.meshgrid(*x)), lambda *x: np.stack(np.meshgrid(*x)),
+     [(2,), (3,), (4,)]),
+    ("meshgrid, ij", lambda *x: needle.stack(needle.meshgrid(*x, indexing="ij")),
+     lambda *x: np.stack(np.meshgrid(*x, indexing="ij")), [(2,), (3,)]),
+    *((f"tril and triu {k}", lambda x, k=k: needle.tril(x, k) - 2 * needle.triu(x, k),
+       lambda x, k=k: np.tril(x, k) - 2 * np.triu(x, k), [(2, 3, 5)]) for k in (-9, -1, 0, 2, 9)),
+    ("log2 and log10", lambda x: needle.log2(x * x + 1) + needle.log10(x * x + 1),
+     lambda x: np.log2(x * x + 1) + np.log10(x * x + 1), [(2, 3)]),
+    ("logaddexp", needle.logaddexp, np.logaddexp, [(2, 3), (3,)]),
+    ("outer", needle.outer, np.outer, [(3,), (2, 2)]),
+    ("vector_norm", lambda x: needle.vector_norm(x, -1), lambda x: np.linalg.norm(x, axis=-1), [(2, 3)]),
+    ("vector_norm 1", lambda x: needle.vector_norm(x, 0, True, 1), lambda x: np.abs(x).sum(0, keepdims=True), [(2, 3)]),
+    ("vector_norm inf", lambda x: needle.vector_norm(x, ord=np.inf), lambda x: np.abs(x).max(), [(2, 3)]),
     ("gelu", needle.gelu, lambda x: 0.5 * x * (1 + np.vectorize(erf)(x / sqrt(2))), [(4, 6)]),
     ("gelu by tanh", lambda x: needle.gelu(x, "tanh"), tanh_gelu, [(4, 6)]),
     ("silu", needle.silu, lambda x: x / (1 + np.exp(-x)), [(4, 6)]),
@@ -196,3 +217,31 @@ def test_errors(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == text
+
+
+def test_what_is_close() -> None:
+    a = np.array([1.0, 1.0, np.inf, np.inf, -np.inf, np.nan, np.nan, 0.0, 1.0])
+    b = np.array([1.0 + 1e-6, 1.1, np.inf, -np.inf, 1.0, np.nan, 0.0, 1e-9, np.inf])
+    for equal_nan in (False, True):
+        found = needle.isclose(Tensor(a), Tensor(b), equal_nan=equal_nan)
+        np.testing.assert_array_equal(found.numpy(), np.isclose(a, b, equal_nan=equal_nan))
+    assert needle.allclose(Tensor([1.0, 2.0]), 1.5, rtol=0, atol=0.5)
+    assert not needle.allclose(Tensor([1.0, 2.0]), 1.5)
+
+
+def test_the_gradient_of_no_length_is_0() -> None:
+    x = needle.zeros(3, requires_grad=True)
+    needle.vector_norm(x).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 0)
+
+
+def test_infinities_and_no_elements() -> None:
+    x = Tensor([np.inf, -np.inf, 3.0])
+    np.testing.assert_array_equal(needle.logaddexp(x, x).numpy(), np.logaddexp(x.numpy(), x.numpy()))
+    assert needle.tile(needle.ones(2, 3), 0).shape == (2, 0)
+    assert needle.repeat(needle.ones(0, 3), 2, 1).shape == (0, 6)
+    assert needle.roll(needle.ones(0, 3), 2).shape == (0, 3)
+    assert needle.unstack(needle.ones(0, 3)) == ()
+    assert needle.meshgrid() == ()
+    like = needle.full_like(needle.ones(2, dtype="int32"), 7)
+    assert (like.dtype, like.tolist()) == ("int32", [7, 7])

@@ -1,10 +1,12 @@
 """Bad input: each a one-line error of the taxonomy that names the op, what clashes, and the remedy."""
 
+import re
+
 import numpy as np
 import pytest
 
 import needle as ndl
-from needle import dispatch, errors
+from needle import dispatch, errors, habits
 from needle.device import Device
 from needle.errors import (
     ArgumentError,
@@ -61,9 +63,9 @@ ROWS = [
     (lambda: x(2, 3).gather(x(2, dtype="int32"), 1), ShapeError,
      "gather: an index of shape (2,) does not fit (2, 3)"),
     (lambda: x(2).matmul(None), DTypeError, "matmul: cannot take a NoneType; give an array, a number, or a NumPy"),
-    (lambda: x(2, 3).linear(np.ones((3, 4)), x(4)), ArgumentError,
+    (lambda: x(2, 3).linear(np.ones((3, 4)), x(4)), DTypeError,
      "takes Tensors, not ndarray(...); pass needle.Tensor(...) of it"),
-    (lambda: ndl.conv2d(np.ones((1, 1, 4, 4)), x(3, 3, 1, 1)), ArgumentError, "conv2d: takes Tensors, not ndarray"),
+    (lambda: ndl.conv2d(np.ones((1, 1, 4, 4)), x(3, 3, 1, 1)), DTypeError, "conv2d: takes Tensors, not ndarray"),
     (lambda: ndl.einsum(x(2), "i"), ShapeError, "einsum: the equation comes first, as in einsum('ij,jk->ik', a, b)"),
     (lambda: ndl.full(3, [1]), DTypeError, "full: takes a number, not [1]"),
     (lambda: ndl.eye(-1), ShapeError, "eye: negative size in (-1,)"),
@@ -122,3 +124,24 @@ def test_running_out_of_memory_leaves_the_process_working():
     with pytest.raises(errors.OutOfMemoryError, match=r"out of memory: 4,398,046,511,104 bytes asked for"):
         ndl.empty(2**40, device="numpy")
     np.testing.assert_array_equal((x(3) * 2.0).numpy(), [2, 2, 2])
+
+
+@pytest.mark.parametrize("name", habits._NAMES)
+def test_names_of_pytorch_are_told_what_they_are_here(name):
+    assert not (hasattr(ndl, name) and hasattr(ndl.Tensor, name))
+    for owner in (ndl, x(2)):
+        if not hasattr(owner, name):
+            with pytest.raises(AttributeError) as caught:
+                getattr(owner, name)
+            told = str(caught.value).partition("; in Needle it is ")[2]
+            word = re.match(r"(?:needle\.)?(\w+)", told)[1]  # the function, method or operand that it names
+            assert word == "x" or hasattr(ndl, word) or hasattr(ndl.Tensor, word)
+
+
+def test_other_names_are_just_missing():
+    with pytest.raises(AttributeError, match=r"^'Tensor' object has no attribute 'nothing'$"):
+        x(2).nothing  # noqa: B018
+    with pytest.raises(AttributeError, match=r"in Needle it is to\('cuda'\)$"):
+        x(2).cuda()
+    with pytest.raises(AttributeError, match=r"has no attribute 'add_'; Needle writes in place by x\[...\] = values"):
+        x(2).add_(1)

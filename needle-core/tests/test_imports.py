@@ -13,7 +13,7 @@ ROOT = Path(needle.__file__).parent
 
 # From the bottom to the top; a module imports only modules of lines above its own. Whoever adds a module puts it here.
 LAYERS = """
-entries errors kinds layering philox program tracing trees
+entries errors habits kinds layering philox program tracing trees
 compilers live program.surroundings
 course device drawing dtype probing operators shape
 expression fallback layout op precision result_types
@@ -48,7 +48,8 @@ face
 functions init lending program.rebinding
 program.replay
 compiled
-arrangement course_names einstein neural testing ops
+arrangement course_names einstein measures neural placement testing ops
+numpy_functions
 nn optim data
 needle
 doctor

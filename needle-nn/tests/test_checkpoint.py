@@ -128,6 +128,18 @@ def test_garbage(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "c", model)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{", "JSONDecodeError: .*"), ("[]", "AttributeError: .*"), ("{}", "no 'facts'")]
+)
+def test_a_damaged_header(text: str, reason: str, tmp_path: Path) -> None:
+    model, _ = make()
+    arrays = {f"model.{name}": value.numpy() for name, value in model.state_dict().items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "c", {"needle": text})
+    for read in (lambda: checkpoint.load(tmp_path / "c", model), lambda: checkpoint.facts(tmp_path / "c")):
+        with pytest.raises(DataError, match=rf"c: damaged \({reason}\); take an earlier checkpoint$"):
+            read()
+
+
 _WRITER = """
 import sys
 import numpy as np

@@ -240,3 +240,21 @@ def test_a_rate_that_is_set_inside_is_refused() -> None:
 
     with pytest.raises(GraphError, match="compile: lr is set inside"):
         step(ndl.ones(1, 3))
+
+
+def test_an_optimizer_made_inside_begins_anew_in_each_call() -> None:
+    def trained(compiled: bool) -> Any:
+        weight = nn.Parameter(ndl.ones(3))
+
+        def step(x: ndl.Tensor) -> None:
+            optimizer = optim.Adam([weight], 0.1)
+            (weight * x).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        call = ndl.compile(step) if compiled else step
+        for i in range(4):
+            call(ndl.Tensor([1.0, -1.0, i]))
+        return weight.numpy()
+
+    np.testing.assert_array_equal(trained(True), trained(False))

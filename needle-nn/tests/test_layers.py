@@ -43,6 +43,14 @@ LAYERS: list[tuple[str, Any, Any, Any]] = [
     ("gelu", lambda **kw: nn.GELU(), (3, 4), lambda x, layer: f.gelu(x)),
     ("silu", lambda **kw: nn.SiLU(), (3, 4), lambda x, layer: x * f.sigmoid(x)),
     ("softplus", lambda **kw: nn.Softplus(), (3, 4), lambda x, layer: np.logaddexp(x, 0)),
+    ("leaky relu", lambda **kw: nn.LeakyReLU(0.2), (3, 4), lambda x, layer: np.where(x > 0, x, 0.2 * x)),
+    ("elu", lambda **kw: nn.ELU(0.7), (3, 4), lambda x, layer: np.where(x > 0, x, 0.7 * np.expm1(x))),
+    ("mish", lambda **kw: nn.Mish(), (3, 4), lambda x, layer: x * np.tanh(np.logaddexp(x, 0))),
+    ("hardswish", lambda **kw: nn.Hardswish(), (3, 4), lambda x, layer: x * np.clip(x + 3, 0, 6) / 6),
+    ("softmax", lambda **kw: nn.Softmax(1), (3, 4, 2), lambda x, layer: np.exp(x) / np.exp(x).sum(1, keepdims=True)),
+    ("log softmax", lambda **kw: nn.LogSoftmax(), (3, 4), lambda x, layer: x - np.log(np.exp(x).sum(1, keepdims=True))),
+    ("upsample", lambda **kw: nn.Upsample((2, 3)), (2, 3, 4, 5), lambda x, layer: np.kron(x, np.ones((1, 1, 2, 3)))),
+    ("dropout2d in evaluation", lambda **kw: nn.Dropout2d().eval(), (2, 3, 4), lambda x, layer: x),
     ("linear", lambda **kw: nn.Linear(4, 6, **kw), (3, 4), f.affine),
     ("linear without bias", lambda **kw: nn.Linear(4, 6, bias=False, **kw), (3, 4), f.affine),
     ("linear N-D", lambda **kw: nn.Linear(4, 6, **kw), (2, 3, 5, 4), f.affine),
@@ -126,7 +134,7 @@ def first(result: Any) -> Tensor:
 def randomize(layer: nn.Module, rng: np.random.Generator) -> None:
     """Values that no rule treats alike: not the zeros and ones that some parameters begin with."""
     for name, tensor in layer.state_dict().items():
-        values = rng.standard_normal(tensor.shape) * 0.5
+        values = (rng.standard_normal(tensor.shape) * 0.5).astype(str(tensor.dtype))
         tensor.array.assign(abs(values) + 0.5 if name.endswith("var") else values)
 
 

@@ -27,6 +27,7 @@ def cross_entropy(x: Any, labels: Any, smoothing: float = 0.0) -> Any:
 LABELS = np.array([0, 4, 2, 2, 1, 3])
 RANDOM = np.random.default_rng(1)
 SHARES = RANDOM.random((6, 5))
+SPARSE = np.where(SHARES < 0.3, 0, SHARES)
 TARGETS = RANDOM.standard_normal((6, 5))
 
 # name, loss, targets, formula of one value for each prediction
@@ -36,6 +37,7 @@ LOSSES: list[tuple[str, Any, Any, Any]] = [
     ("huber", nn.HuberLoss, TARGETS, lambda x, y: huber(x, y, 1.0)),
     ("huber of another delta", lambda **kw: nn.HuberLoss(0.3, **kw), TARGETS, lambda x, y: huber(x, y, 0.3)),
     ("bce", nn.BCEWithLogitsLoss, SHARES, lambda x, y: np.logaddexp(0, x) - x * y),
+    ("kl", nn.KLDivLoss, SPARSE, lambda x, y: np.where(y > 0, y * (np.log(np.where(y > 0, y, 1)) - x), 0)),
     ("nll", nn.NLLLoss, LABELS, lambda x, y: -x[np.arange(6), y]),
     ("cross entropy", nn.CrossEntropyLoss, LABELS, cross_entropy),
     ("smoothed", lambda **kw: nn.CrossEntropyLoss(0.1, **kw), LABELS, lambda x, y: cross_entropy(x, y, 0.1)),

@@ -7,7 +7,7 @@ import pytest
 
 import needle
 from needle import Tensor, nn
-from needle.errors import DataError, DTypeError, ShapeError
+from needle.errors import ArgumentError, DataError, DTypeError, ShapeError
 from needle.nn import Module, Parameter
 
 
@@ -200,3 +200,32 @@ def test_a_plain_tensor_may_stand_in_for_a_weight() -> None:
     model(needle.ones(1, 2)).sum().backward()
     assert model.weight.grad is not None
     assert list(model.state_dict()) == ["weight", "bias"]
+
+
+def test_a_sequential_is_a_list_of_modules() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    assert model.append(nn.Linear(3, 2)) is model
+    assert [len(model), len(model[:2]), type(model[1:])] == [3, 2, nn.Sequential]
+    assert model[:1][0] is model[0]
+    model[1] = nn.Tanh()
+    x = needle.ones(1, 2)
+    np.testing.assert_array_equal(model(x).numpy(), model[2](needle.tanh(model[0](x))).numpy())
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    for change in (lambda: model.append(nn.ReLU), lambda: model.__setitem__(0, 3)):
+        with pytest.raises(ArgumentError, match=r"Sequential: takes modules, not (the class ReLU; write|a int)"):
+            change()
+
+
+def test_a_function_is_applied_to_all_modules() -> None:
+    model, seen = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU())), []
+    assert model.apply(lambda module: seen.append(type(module).__name__)) is model
+    assert sorted(seen[:-1]) == ["Linear", "ReLU", "Sequential"]
+    assert seen[-1] == "Sequential"
+
+
+def test_all_parameters_are_frozen_and_freed() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    for flag in (False, True):
+        assert model.requires_grad_(flag) is model
+        assert [p.requires_grad for p in model.parameters()] == [flag] * 4
+    assert not model[1].running_mean.requires_grad

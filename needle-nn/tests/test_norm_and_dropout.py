@@ -5,6 +5,7 @@ import pytest
 
 import needle
 from needle import Tensor, nn
+from needle.errors import ShapeError
 
 
 def test_batch_norm_moves_its_running_moments(device: needle.Device, rng: np.random.Generator) -> None:
@@ -69,3 +70,14 @@ def test_a_weight_set_from_outside_is_used_and_learned(device: needle.Device, rn
     assert not list(layer.named_buffers())
     layer.bias = Tensor(np.zeros(3, np.float32), device=device)
     assert [name for name, _ in layer.named_buffers()] == ["bias"]
+
+
+def test_dropout2d_drops_whole_channels() -> None:
+    x, layer = needle.ones(50, 40, 3, 2), nn.Dropout2d(0.25)
+    y = layer(x).numpy()
+    np.testing.assert_allclose(np.unique(y), [0, 1 / 0.75])
+    assert (y == y[:, :, :1, :1]).all()
+    assert abs((y[:, :, 0, 0] == 0).mean() - 0.25) < 0.05
+    assert layer.eval()(x) is x
+    with pytest.raises(ShapeError, match=r"Dropout2d: takes \(N, C, ...\): x is \(3,\)"):
+        layer.train()(needle.ones(3))

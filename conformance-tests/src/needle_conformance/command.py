@@ -3,6 +3,8 @@
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,31 @@ class RefusedError(click.ClickException):
     exit_code = 2
 
 
+class Commands(click.Group):
+    """A group whose refusals take one line, like those of Needle's other commands."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _in_one_line():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if isinstance(error, _HELP) or error.ctx is None:
+            raise
+        raise RefusedError(f"{error.format_message()} See {error.ctx.command_path} --help") from error
+
+
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # which older clicks have no class for
+
+
 def _installed(context: click.Context, parameter: click.Parameter, device: str) -> str:
     """Refuse a device of which nothing is installed. Plug-ins are loaded in other processes, where they may crash."""
     try:
@@ -71,7 +98,9 @@ def _named(context: click.Context, parameter: click.Parameter, patterns: tuple[s
     return patterns
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="needle-conformance")
 def main() -> None:
     """Conformance of Needle's devices: from an empty package to a device that is right, op by op."""

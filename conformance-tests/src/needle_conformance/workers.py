@@ -22,7 +22,7 @@ class Gathering:
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
             counts = [(str(device), *rest, n) for (device, *rest), n in self.progress.counts.items()]
-            records = [astuple(replace(r, device=str(r.device))) for r in fallbacks()]  # type: ignore[arg-type]
+            records = [astuple(replace(r, device=str(r.device))) for r in fallbacks()]  # type: ignore[arg-type]  # as text
             output[KEY] = {"counts": counts, "fallbacks": records}
 
     @pytest.hookimpl(optionalhook=True)

@@ -171,7 +171,7 @@ template <class T> struct Strip {
   }
 };
 
-template <class T> using WindowTile = void (*)(const Seen<T>&, const T*, T* const*, int64_t);
+template <class T> using WindowTile = void (*)(const Seen<T>&, const T*, T* const*, int64_t, const T*);
 template <class T>
 using GradTile = void (*)(const Line<T>*, int64_t, int64_t, int64_t, const T*, T*, int64_t, int64_t, bool);
 
@@ -192,29 +192,44 @@ template <class T, int kVectors> struct ConvTiles {
 template <class T> constexpr ConvTiles<T, kTileVectors> kWide{};
 template <class T> constexpr ConvTiles<T, 1> kNarrow{};
 
+// The kernel in panels, each of the rows that the runs meet one after the other.
+template <class T> void pack_kernel(const PatchProduct& product, void* out) {
+  const Patches& p = product.patches;
+  const KernelMatrix& kernel = product.kernel;
+  const int64_t inner = p.run_count * p.length, panels = (kernel.n + kPanel<T> - 1) / kPanel<T>;
+  const auto pack = [&](int64_t panel) {
+    const int64_t first = panel * kPanel<T>, count = least(kPanel<T>, kernel.n - first), width = panel_width<T>(count);
+    for (int64_t k = 0; k < p.run_count; ++k) {
+      const T* from = static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * kernel.column_step;
+      pack_panel(from, kernel.row_step, kernel.column_step, p.length, count, width,
+                 static_cast<T*>(out) + first * inner + k * p.length * width);
+    }
+  };
+  if (p.batch * p.rows * p.columns * inner * kernel.n < kParallelWork) {
+    for (int64_t i = 0; i < panels; ++i) pack(i);
+  } else {
+    parallel_tasks(panels, pack);
+  }
+}
+
+template <class T> int64_t kernel_packed_bytes(const PatchProduct& product) {
+  const int64_t inner = product.patches.run_count * product.patches.length;
+  return inner * ((product.kernel.n + kPanel<T> - 1) / kPanel<T> * kPanel<T>)*static_cast<int64_t>(sizeof(T));
+}
+
 template <class T> void convolve(const PatchProduct& product) {
   const Patches& p = product.patches;
   const KernelMatrix& kernel = product.kernel;
   const Strips strips(p);
   const int64_t inner = p.run_count * p.length, panels = (kernel.n + kPanel<T> - 1) / kPanel<T>;
   const int64_t threads = p.batch * p.rows * p.columns * inner * kernel.n < kParallelWork ? 1 : threads_here();
-  const Workspace packed(static_cast<size_t>(inner * panels * kPanel<T>) * sizeof(T));
+  const bool kept = product.packed != nullptr;
+  const Workspace space(kept ? 1 : static_cast<size_t>(kernel_packed_bytes<T>(product)));
+  if (!kept) pack_kernel<T>(product, space.as<void>());
+  const T* const packed = kept ? static_cast<const T*>(product.packed) : space.as<T>();
+  const T* const bias = static_cast<const T*>(product.bias);
   const Workspace nothing(static_cast<size_t>(p.length) * sizeof(T));
   for (int64_t i = 0; i < p.length; ++i) nothing.as<T>()[i] = T(0);
-
-  const auto pack = [&](int64_t panel) {
-    const int64_t first = panel * kPanel<T>, count = least(kPanel<T>, kernel.n - first), width = panel_width<T>(count);
-    for (int64_t k = 0; k < p.run_count; ++k) {
-      const T* from = static_cast<const T*>(kernel.data) + p.runs[k].kernel + first * kernel.column_step;
-      pack_panel(from, kernel.row_step, kernel.column_step, p.length, count, width,
-                 packed.as<T>() + first * inner + k * p.length * width);
-    }
-  };
-  if (threads == 1) {
-    for (int64_t i = 0; i < panels; ++i) pack(i);
-  } else {
-    parallel_tasks(panels, pack);
-  }
 
   // Panels in blocks; for each block, all strips.
   const int64_t most = caches().second / 2 / static_cast<int64_t>(sizeof(T)) / (inner * kPanel<T>);
@@ -238,7 +253,7 @@ template <class T> void convolve(const PatchProduct& product) {
           result[r] = static_cast<T*>(product.result) + strip.result[r] + first;
         }
         const auto tile = width == kPanel<T> ? kWide<T>.window[strip.height] : kNarrow<T>.window[strip.height];
-        tile(seen, packed.as<T>() + first * inner, result, count);
+        tile(seen, packed + first * inner, result, count, bias == nullptr ? nullptr : bias + first);
       }
     }
   };
@@ -320,6 +335,10 @@ template <class T> void convolve_grad(const PatchGrad& problem) {
 void fill_conv(Kernels& table) {
   table.convolve[0] = convolve<float>;
   table.convolve[1] = convolve<double>;
+  table.kernel_packed_bytes[0] = kernel_packed_bytes<float>;
+  table.kernel_packed_bytes[1] = kernel_packed_bytes<double>;
+  table.pack_kernel[0] = pack_kernel<float>;
+  table.pack_kernel[1] = pack_kernel<double>;
   table.convolve_grad[0] = convolve_grad<float>;
   table.convolve_grad[1] = convolve_grad<double>;
 }

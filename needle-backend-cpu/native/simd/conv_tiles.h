@@ -19,8 +19,9 @@ template <class T> struct Seen {
 };
 
 // The results of kRows places: result[i] has room for `columns` elements. The kernel is packed, kVectors vectors wide.
+// A bias has `columns` elements, or is null.
 template <class T, int kRows, int kVectors>
-void window_tile(const Seen<T>& seen, const T* kernel, T* const* result, int64_t columns) {
+void window_tile(const Seen<T>& seen, const T* kernel, T* const* result, int64_t columns, const T* bias) {
   using V = Vector<T>;
   typename V::type sums[kRows][kVectors];
 #pragma GCC unroll 16
@@ -47,6 +48,14 @@ void window_tile(const Seen<T>& seen, const T* kernel, T* const* result, int64_t
     }
   }
   const bool whole = columns == kVectors * V::lanes;
+  if (whole && bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const typename V::type shift = V::load(bias + v * V::lanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i) sums[i][v] += shift;
+    }
+  }
   T finished[kRows][kVectors * V::lanes];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
@@ -57,7 +66,7 @@ void window_tile(const Seen<T>& seen, const T* kernel, T* const* result, int64_t
   if (whole) return;
 #pragma GCC unroll 1
   for (int i = 0; i < kRows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) result[i][j] = finished[i][j];
+    for (int64_t j = 0; j < columns; ++j) result[i][j] = bias == nullptr ? finished[i][j] : finished[i][j] + bias[j];
   }
 }
 

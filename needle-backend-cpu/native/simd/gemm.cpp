@@ -129,19 +129,39 @@ template <class T> struct Product {
   // Rows [top, bottom) and columns [left, right) of c, block by block of b.
   void rectangle(int64_t top, int64_t bottom, int64_t left, int64_t right) const {
     const int64_t width = least(block_width, right - left), depth = least(block_depth, g.k);
-    const Workspace panel_space(static_cast<size_t>(depth * (width + kPanel)) * sizeof(T));
+    const T* const packed = static_cast<const T*>(g.packed);
+    const Workspace panel_space(packed != nullptr ? 1 : static_cast<size_t>(depth * (width + kPanel)) * sizeof(T));
     const Workspace strip_space(static_cast<size_t>(depth * kTileRows + 2 * V::lanes) * sizeof(T));
     for (int64_t j = left; j < right; j += block_width) {
       const int64_t columns = least(block_width, right - j);
       for (int64_t p = 0; p < g.k; p += block_depth) {
         const int64_t rows_of_b = least(block_depth, g.k - p);
-        for (int64_t first = 0; first < columns; first += kPanel) {
-          const int64_t count = least(kPanel, columns - first);
-          pack_b(j + first, count, panel_width(count), p, rows_of_b, panel_space.as<T>() + first * rows_of_b);
-        }
-        strips_of(top, bottom, j, columns, p, rows_of_b, panel_space.as<T>(), strip_space.as<T>());
+        const T* const panels = packed != nullptr ? packed + p * padded_width() + j * rows_of_b : panel_space.as<T>();
+        if (packed == nullptr) pack_panels(j, columns, p, rows_of_b, panel_space.as<T>());
+        strips_of(top, bottom, j, columns, p, rows_of_b, panels, strip_space.as<T>());
       }
     }
+  }
+
+  // Columns [j, j + columns) of rows [p, p + depth) of b, panel by panel.
+  void pack_panels(int64_t j, int64_t columns, int64_t p, int64_t depth, T* out) const {
+    for (int64_t first = 0; first < columns; first += kPanel) {
+      const int64_t count = least(kPanel, columns - first);
+      pack_b(j + first, count, panel_width(count), p, depth, out + first * depth);
+    }
+  }
+
+  int64_t padded_width() const { return (g.n + kPanel - 1) / kPanel * kPanel; }
+
+  // All of b: blocks of rows one after the other, in each the panels. Where the threads cut does not matter.
+  void pack_whole(T* out) const {
+    const int64_t panels = padded_width() / kPanel;
+    parallel_for(panels, 1 + kParallelWork / (g.k * kPanel), [=](int64_t begin, int64_t end) {
+      for (int64_t p = 0; p < g.k; p += block_depth) {
+        const int64_t depth = least(block_depth, g.k - p), j = begin * kPanel;
+        pack_panels(j, least(end * kPanel, g.n) - j, p, depth, out + p * padded_width() + j * depth);
+      }
+    });
   }
 
   // A last panel of few columns is one vector wide.
@@ -245,6 +265,12 @@ template <class T> void gemm(const Gemm& g) {
   product.tiled();
 }
 
+template <class T> int64_t packed_bytes(const Gemm& g) {
+  return g.k * Product<T>{g}.padded_width() * static_cast<int64_t>(sizeof(T));
+}
+
+template <class T> void pack(const Gemm& g, void* out) { Product<T>{g}.pack_whole(static_cast<T*>(out)); }
+
 // Integers, which wrap; also what is left of a product without an inner dimension.
 template <class T> void gemm_simple(const Gemm& g) {
   const T *a = static_cast<const T*>(g.a), *b = static_cast<const T*>(g.b), *bias = static_cast<const T*>(g.bias);
@@ -268,6 +294,10 @@ template <class T> void gemm_simple(const Gemm& g) {
 void fill_gemm(Kernels& table) {
   table.gemm[kF32] = [](const Gemm& g) { g.k == 0 ? gemm_simple<float>(g) : gemm<float>(g); };
   table.gemm[kF64] = [](const Gemm& g) { g.k == 0 ? gemm_simple<double>(g) : gemm<double>(g); };
+  table.gemm_packed_bytes[0] = packed_bytes<float>;
+  table.gemm_packed_bytes[1] = packed_bytes<double>;
+  table.gemm_pack[0] = pack<float>;
+  table.gemm_pack[1] = pack<double>;
   table.gemm[kI32] = gemm_simple<uint32_t>;
   table.gemm[kI64] = gemm_simple<uint64_t>;
 }

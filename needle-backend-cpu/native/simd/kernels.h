@@ -92,6 +92,8 @@ struct PatchProduct {
   KernelMatrix kernel;
   void* result;
   int64_t image_step, line_step, place_step;  // of the result, in elements
+  const void* bias = nullptr;                 // n elements added to each place, or null
+  const void* packed = nullptr;               // the kernel as `pack_kernel` makes it, read in its place
 };
 
 // kernel = the matrix, transposed, times g, whose rows lie g_step elements apart.
@@ -110,9 +112,10 @@ struct Gemm {
   bool transpose_a, transpose_b;
   void* c;
   int64_t ldc;
-  const void* bias;         // n elements added to each row, or null
-  bool relu;                // then negative results become 0
-  bool accumulate = false;  // added to what c holds
+  const void* bias;              // n elements added to each row, or null
+  bool relu;                     // then negative results become 0
+  bool accumulate = false;       // added to what c holds
+  const void* packed = nullptr;  // b as `gemm_pack` makes it, read in its place
 };
 
 // One step of a function that runs over tiles of kTileVectors vectors, which stay in registers from step to step.
@@ -232,7 +235,13 @@ struct Kernels {
   void (*pool_mean_grad[2])(const Windows& windows, const void* g, const void* y, void* dx, int64_t begin, int64_t end);
 
   void (*gemm[kComputeTypes])(const Gemm& problem);
+  // b of float (0) or double (1) products in the order that they read it, and the bytes of that; null where another
+  // library makes them.
+  int64_t (*gemm_packed_bytes[2])(const Gemm& problem);
+  void (*gemm_pack[2])(const Gemm& problem, void* out);
   void (*convolve[2])(const PatchProduct& problem);  // float or double
+  int64_t (*kernel_packed_bytes[2])(const PatchProduct& problem);
+  void (*pack_kernel[2])(const PatchProduct& problem, void* out);
   void (*convolve_grad[2])(const PatchGrad& problem);
 
   // Each channel by itself, float or double: out[i] = the sum over the taps of window[i] * w, for the places from

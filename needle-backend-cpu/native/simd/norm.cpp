@@ -13,6 +13,10 @@ template <class T> T squared_distance(const T* x, T mean, int64_t n) {
     sums[0] += first * first;
     sums[1] += second * second;
   }
+  for (; i + V::lanes <= n; i += V::lanes) {
+    const typename V::type apart = V::load(x + i) - mean;
+    sums[0] += apart * apart;
+  }
   T total = fold<T>(sums[0] + sums[1], Add());
   for (; i < n; ++i) total += (x[i] - mean) * (x[i] - mean);
   return total;
@@ -164,6 +168,11 @@ void plane_sums(const void* g, const void* x, const void* mean, int64_t n, void*
       sums[k] += each;
       products[k] += each * (V::load(from + i + k * V::lanes) - m);
     }
+  }
+  for (; i + V::lanes <= n; i += V::lanes) {
+    const typename V::type each = V::load(grad + i);
+    sums[0] += each;
+    products[0] += each * (V::load(from + i) - m);
   }
   T s = fold<T>(sums[0] + sums[1], Add()), p = fold<T>(products[0] + products[1], Add());
   for (; i < n; ++i) {

@@ -17,6 +17,7 @@ template <class T> T sum_of(const T* x, int64_t n) {
     sums[0] += V::load(x + i);
     sums[1] += V::load(x + i + V::lanes);
   }
+  for (; i + V::lanes <= n; i += V::lanes) sums[0] += V::load(x + i);
   T total = fold<T>(sums[0] + sums[1], Add());
   for (; i < n; ++i) total += x[i];
   return total;

@@ -1,6 +1,7 @@
 // Several elementwise functions over a tile of vectors at a time. The tile stays in registers from one step to the
 // next; a step costs one jump for all its vectors. What is computed is what the loops of unary.cpp and binary.cpp
-// compute, to the last bit; only functions of a few instructions are here, for others the jump does not count.
+// compute, to the last bit. Functions of a few instructions are here, for which passes over a block would cost more
+// than they do themselves; and erf and tanh, so that what surrounds them in an activation needs no such pass either.
 #include <needle/functors.h>
 
 #include "simd/past_caches.h"
@@ -48,6 +49,20 @@ template <class T> struct Tiles {
     return {f(t.a), f(t.b), f(t.c), f(t.d), f(t.e), f(t.f), f(t.g), f(t.h)};
   }
 
+  // A function of many instructions, for which the tile goes to the stack and back: as a function of its own, so that
+  // its constants do not take registers from the tile in other steps.
+  template <class F> __attribute__((noinline)) static void apply(T* x) {
+    NEEDLE_INDEPENDENT
+    for (int64_t i = 0; i < kTileVectors * lanes; ++i) x[i] = F()(x[i]);
+  }
+
+  template <class F> static Tile through(const Tile& t) {
+    alignas(64) T x[kTileVectors * lanes];
+    store(t, x, [](T* to, V v) { Vector<T>::store(to, v); });
+    apply<F>(x);
+    return load(x);
+  }
+
   template <class F> static Tile with(const Tile& t, const T* x, F f) {
     return {f(t.a, at(x, 0)), f(t.b, at(x, 1)), f(t.c, at(x, 2)), f(t.d, at(x, 3)),
             f(t.e, at(x, 4)), f(t.f, at(x, 5)), f(t.g, at(x, 6)), f(t.h, at(x, 7))};
@@ -86,6 +101,8 @@ template <class T> struct Tiles {
       case of(Unary::kSquare): return each(t, [](V v) { return v * v; });
       case of(Unary::kRelu): return each(t, [zero](V v) { return v < zero ? zero : v; });
       case of(Unary::kReciprocal): return each(t, [one](V v) { return one / v; });
+      case of(Unary::kErf): return through<Erf>(t);
+      case of(Unary::kTanh): return through<Tanh>(t);
       case of(Binary::kAdd): return binary(t, step, x, [](V a, V b) { return a + b; });
       case of(Binary::kSub): return binary(t, step, x, [](V a, V b) { return a - b; });
       case of(Binary::kMul): return binary(t, step, x, [](V a, V b) { return a * b; });
@@ -113,7 +130,9 @@ bool has_unary(int kind) {
     case Unary::kAbs:
     case Unary::kSquare:
     case Unary::kRelu:
-    case Unary::kReciprocal: return true;
+    case Unary::kReciprocal:
+    case Unary::kErf:
+    case Unary::kTanh: return true;
     default: return false;
   }
 }

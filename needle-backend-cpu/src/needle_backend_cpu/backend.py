@@ -15,14 +15,14 @@ _KEEPING = ("batch_norm", "batch_norm_relu", "batch_norm_grad")
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "elementwise_reduce", "where", "reduce",
     "argmax", "cumsum", "matmul",
-    "linear", "gather", "scatter_add", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+    "linear", "gather", "scatter_add", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "moments", *_KEEPING, "argsort",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
-        "sgd_step", "adam_step", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad",
-        "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", *_KEEPING, "attention",
+        "sgd_step", "adam_step", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
+        "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", *_KEEPING, "attention",
         "attention_grad",
     }
 )  # fmt: skip
@@ -59,6 +59,7 @@ class CpuBackend(Backend):
     matmul = staticmethod(_ext.matmul)
     linear = staticmethod(_ext.linear)
     conv2d = staticmethod(_ext.conv2d)
+    conv2d_bias = staticmethod(_ext.conv2d_bias)
     conv2d_grad_input = staticmethod(_ext.conv2d_grad_input)
     conv2d_grad_weight = staticmethod(_ext.conv2d_grad_weight)
     pool2d = staticmethod(_ext.pool2d)

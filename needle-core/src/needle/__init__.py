@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from needle import composed_layers as _composed  # noqa: F401  fills dispatch with the composed defaults
 from needle import course_names as _course
 from needle import functions, graph, init, observe, ops
+from needle import numpy_functions as _numpy_functions  # noqa: F401  tells Tensor NumPy's names of its functions
 from needle.arrangement import (
     argsort,
     dilate,
@@ -165,6 +166,7 @@ from needle.graph import (
     is_grad_enabled,
     no_grad,
 )
+from needle.habits import hint as _hint
 from needle.image import (
     adaptive_avg_pool2d,
     avg_pool2d,
@@ -177,6 +179,7 @@ from needle.init import (
     empty,
     eye,
     full,
+    full_like,
     linspace,
     one_hot,
     ones,
@@ -188,6 +191,7 @@ from needle.init import (
     zeros,
     zeros_like,
 )
+from needle.measures import allclose, isclose, log2, log10, logaddexp, outer, vector_norm
 from needle.ndarray import (
     NDArray,
     from_dlpack,
@@ -201,6 +205,7 @@ from needle.neural import (
     scaled_dot_product_attention,
     silu,
 )
+from needle.placement import meshgrid, moveaxis, repeat, roll, tile, tril, triu, unstack
 from needle.precision import autocast
 from needle.profiler import profile
 from needle.random import (
@@ -245,6 +250,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "add",
     "all",
+    "allclose",
     "any",
     "arange",
     "argmax",
@@ -299,6 +305,7 @@ __all__ = [
     "floor_divide",
     "from_dlpack",
     "full",
+    "full_like",
     "gather",
     "gelu",
     "get_matmul_precision",
@@ -311,6 +318,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "isclose",
     "isfinite",
     "isinf",
     "isnan",
@@ -320,7 +328,10 @@ __all__ = [
     "linspace",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "log_softmax",
+    "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -334,8 +345,10 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mean",
+    "meshgrid",
     "min",
     "minimum",
+    "moveaxis",
     "multiply",
     "negative",
     "no_grad",
@@ -344,6 +357,7 @@ __all__ = [
     "ones",
     "ones_like",
     "ops",
+    "outer",
     "pad",
     "permute",
     "power",
@@ -355,8 +369,10 @@ __all__ = [
     "reciprocal",
     "relu",
     "remainder",
+    "repeat",
     "reset_fallbacks",
     "reshape",
+    "roll",
     "round",
     "rsqrt",
     "scaled_dot_product_attention",
@@ -380,13 +396,18 @@ __all__ = [
     "sum",
     "tanh",
     "tensor",
+    "tile",
     "topk",
+    "tril",
+    "triu",
     "trunc",
     "uint8",
     "undilate",
+    "unstack",
     "use_device",
     "value_and_grad",
     "var",
+    "vector_norm",
     "where",
     "zeros",
     "zeros_like",
@@ -425,6 +446,8 @@ def __getattr__(name: str) -> Any:
             return globals().setdefault(name, _device_function(name))
         if hasattr(ops, name):
             return globals().setdefault(name, getattr(ops, name))
+        if known := _hint(name):
+            raise AttributeError(f"module 'needle' has no attribute '{name}'{known}")
         installed = ", ".join(_registry.names())
         raise AttributeError(
             f"module 'needle' has no attribute '{name}', and no such device is installed (there are {installed}); "

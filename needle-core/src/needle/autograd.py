@@ -66,7 +66,7 @@ def propagate(
         if node.released:
             raise _freed(node)
         rule = node.op.vjp(g, node.result, *node.inputs) if wrap is None else _recorded_rule(node, g, wrap)
-        for parent, entry in zip(node.parents, rule, strict=True):  # type: ignore[arg-type]
+        for parent, entry in zip(node.parents, rule, strict=True):
             if parent is None or entry is None:
                 continue
             if useful is not None and parent not in useful and parent not in targets:
@@ -87,7 +87,7 @@ def _recorded_rule(node: Node, g: Any, wrap: Wrap) -> tuple[Any, ...]:
     """The cotangents of a node's inputs, by its op's rule on Tensors."""
     inputs = [x if isinstance(x, Spec) else wrap(x, p) for x, p in zip(node.inputs, node.parents, strict=True)]
     result = node.result if isinstance(node.result, Spec) else wrap(node.result, node)
-    return node.op.vjp(g, result, *inputs)  # type: ignore[return-value]
+    return node.op.vjp(g, result, *inputs)
 
 
 def _leading_to(targets: set[Any], order: list[Node]) -> set[Node]:

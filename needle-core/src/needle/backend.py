@@ -49,7 +49,7 @@ from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
-BYTES = ("used", "held", "peak", "total", "free")  # the names under which `memory_stats` counts bytes
+BYTES = ("used", "held", "peak", "packed", "total", "free")  # the names under which `memory_stats` counts bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
@@ -57,7 +57,8 @@ Pair: TypeAlias = tuple[int, int]  # (vertical, horizontal)
 
 
 class Buffer(Protocol):
-    """Memory on a device, freed with its last reference. What else it holds is the backend's business."""
+    """Memory on a device, freed with its last reference. What else it holds is the backend's business; one that keeps
+    copies of the contents in another order, such as packed weights, says their bytes as `packed`."""
 
     @property
     def nbytes(self) -> int: ...
@@ -113,8 +114,8 @@ def views_in(arg: Any) -> Sequence[View]:
     return [view for view in arg if isinstance(view, View)] if isinstance(arg, list | tuple) else ()
 
 
-def map_views(arg: Any, f: Callable[[View], View]) -> Any:
-    """The same argument with each of its views replaced."""
+def map_views(arg: Any, f: Callable[[View], Any]) -> Any:
+    """The same argument with something in the place of each of its views."""
     if isinstance(arg, View):
         return f(arg)
     return [f(view) for view in arg] if views_in(arg) else arg
@@ -413,8 +414,9 @@ class Backend(ABC):
         return None
 
     def memory_stats(self) -> dict[str, int]:
-        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "total", "free". Under
-        any other name a plain count, such as how often the system was asked for memory."""
+        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "packed" (copies of
+        weights, which are among the used), "total", "free". Under any other name a plain count, such as how often the
+        system was asked for memory."""
         return {}
 
     def versions(self) -> dict[str, str]:
@@ -473,17 +475,17 @@ class Hooks:
     """What a backend's plug-in module implements, with `@needle.backend.hookimpl`."""
 
     @hookspec(firstresult=True)
-    def needle_backend_info(self) -> BackendInfo:  # type: ignore[empty-body]
+    def needle_backend_info(self) -> BackendInfo:  # type: ignore[empty-body]  # a hook
         """Name, protocol version, priority. Must not touch a driver or import native code."""
 
     @hookspec(firstresult=True)
-    def needle_probe(self) -> Probe:  # type: ignore[empty-body]
+    def needle_probe(self) -> Probe:  # type: ignore[empty-body]  # a hook
         """Which devices there are now, or why none."""
 
     @hookspec(firstresult=True)
-    def needle_create_backend(self, index: int) -> Backend:  # type: ignore[empty-body]
+    def needle_create_backend(self, index: int) -> Backend:  # type: ignore[empty-body]  # a hook
         """The backend of device `index`, on its first use."""
 
     @hookspec(firstresult=True)
-    def needle_conformance_profile(self) -> ConformanceProfile:  # type: ignore[empty-body]
+    def needle_conformance_profile(self) -> ConformanceProfile:  # type: ignore[empty-body]  # a hook
         """What the suite should know; optional."""

@@ -1,8 +1,14 @@
 """How a Tensor becomes what others know: NumPy's arrays, Python's numbers, arrays of other libraries."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from needle.ndarray import NDArray
+
+# NumPy's functions that Needle has as well; numpy_functions.py fills it.
+NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
 class Conversions:
@@ -37,8 +43,15 @@ class Conversions:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return self.array.__array__(dtype, copy)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        own = NUMPY_FUNCTIONS.get(function)
+        return _OF_NUMPY(function, (), args, kwargs) if own is None else own(*args, **kwargs)
+
     def __dlpack__(self, **options: Any) -> Any:
         return self.array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.array.__dlpack_device__()
+
+
+_OF_NUMPY = np.empty(0).__array_function__  # what NumPy does with arrays of its own

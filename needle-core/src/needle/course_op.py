@@ -4,7 +4,7 @@ A course op reaches any Tensor as `Custom`, one of Needle's ops; the course's Te
 one of the course's. So both kinds work in both faces.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,8 +121,7 @@ class Adapted(TensorOp):
 
 def called(entries: core.Cotangents) -> tuple[Any, ...]:
     """The entries of a gradient rule, computed."""
-    listed = entries if isinstance(entries, tuple) else (entries,)
-    return tuple(entry() if isinstance(entry, Callable) else entry for entry in listed)  # type: ignore[arg-type]
+    return tuple(entry() if callable(entry) else entry for entry in entries)
 
 
 def fitted(g: Any, shape: Shape) -> Any:

@@ -56,8 +56,8 @@ class Tensor(tensor.Tensor, Value):
 
     __slots__ = ("cached_data", "inputs", "num_outputs", "op", "requires_grad")
     __hash__ = object.__hash__
-    __eq__ = object.__eq__  # type: ignore[assignment]
-    __ne__ = object.__ne__  # type: ignore[assignment]
+    __eq__ = object.__eq__  # type: ignore[assignment]  # by identity, as in the course
+    __ne__ = object.__ne__  # type: ignore[assignment]  # by identity, as in the course
     plain = False
     node = None
     _leaf_grad = False
@@ -114,7 +114,7 @@ class Tensor(tensor.Tensor, Value):
     def size(self) -> int:
         return int(self.realize_cached_data().size)
 
-    def is_leaf(self) -> bool:  # type: ignore[override]
+    def is_leaf(self) -> bool:  # type: ignore[override]  # the course's
         return self.op is None
 
     @property
@@ -160,7 +160,7 @@ class Tensor(tensor.Tensor, Value):
 
     # Gradients.
 
-    def backward(self, out_grad: Any = None, **_: Any) -> None:  # type: ignore[override]
+    def backward(self, out_grad: Any = None, **_: Any) -> None:  # type: ignore[override]  # the course's
         """Set the `grad` of every value behind this one; `out_grad` is that of this one, ones if not given."""
         seed = self.array
         if out_grad is None:

@@ -311,7 +311,7 @@ def offers(device: Device, op: str) -> bool:
 
 def keeps_order(device: Device, op: str) -> bool:
     """Whether the device's kernel writes a result in the order of axes in which its operand lies."""
-    return op in (_dispatchers.get(device) or dispatcher(device)).backend.keeps_order
+    return op in _dispatchers[device].backend.keeps_order
 
 
 def unary(device: Device, kind: Unary, dst: View, x: View) -> None:

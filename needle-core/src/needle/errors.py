@@ -30,6 +30,13 @@ class DTypeError(NeedleError, TypeError):
     """An element type that the op or the device does not take."""
 
 
+class NotATensorError(DTypeError):
+    """Something else, such as a NumPy array, where only a Tensor serves."""
+
+    def __init__(self, op: str, operand: object) -> None:
+        super().__init__(f"{op}: takes Tensors, not {shown(operand)}; pass needle.Tensor(...) of it")
+
+
 class ArgumentError(NeedleError, ValueError):
     """A number or a name that the function does not take, such as a probability of 2."""
 

@@ -118,7 +118,8 @@ def max_pool_grad(g: Any, x: Any, y: Any, size: Any, stride: Any, padding: Any) 
     around = x.embedded(inner_steps(x.shape, padding), shape)
     inside = x.like(np.pad(np.ones(x.shape[1:3], bool), [(p, p) for p in padding])[None, :, :, None])
     inside = inside.broadcast_to(shape)
-    total, taken = None, None
+    total: Any = None
+    taken: Any = None
     for place in places(size):
         steps = window_steps(shape, y.shape, stride, place)
         hit = around.sliced(steps).equal(y).logical_and(inside.sliced(steps))
@@ -126,18 +127,18 @@ def max_pool_grad(g: Any, x: Any, y: Any, size: Any, stride: Any, padding: Any) 
         taken = hit if taken is None else taken.logical_or(hit)
         share = first.where(g, 0.0).embedded(steps, shape)
         total = share if total is None else total + share
-    return total.sliced(inner_steps(x.shape, padding))  # type: ignore[union-attr]
+    return total.sliced(inner_steps(x.shape, padding))
 
 
 def mean_pool_grad(g: Any, shape: Shape, size: Any, stride: Any, padding: Any) -> Any:
     """An equal share of g for every element of each window."""
     wide = padded_shape(shape, padding)
     share = g * (1.0 / (size[0] * size[1]))
-    total = None
+    total: Any = None
     for place in places(size):
         part = share.embedded(window_steps(wide, g.shape, stride, place), wide)
         total = part if total is None else total + part
-    return total.sliced(inner_steps(shape, padding))  # type: ignore[union-attr]
+    return total.sliced(inner_steps(shape, padding))
 
 
 # Of single elements, for `one_pass`: hence tuples, and None for what is left out.

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 from needle.dtype import promote
-from needle.errors import DTypeError, ShapeError
+from needle.errors import DTypeError, NotATensorError, ShapeError
 from needle.face import Tensor
 from needle.graph import enable_grad
 from needle.kinds import Binary, Unary
@@ -15,6 +15,7 @@ from needle.ops.movement import Concatenate, Reshape
 from needle.ops.pairwise import BINARY_OPS
 from needle.ops.parts import Part, Whole
 from needle.shape import Axes, Shape, broadcast_shapes, normalize_axis
+from needle.tensor import Tensor as AnyTensor
 from needle.tensor import TensorLike, apply, grad_of
 
 
@@ -267,9 +268,11 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     return as_tensor(a) @ as_tensor(b)
 
 
-def linear(x: TensorLike, weight: TensorLike, bias: TensorLike, relu: bool = False) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x (..., k) @ weight (k, n) + bias, and relu of that if asked for, in one pass."""
-    return as_tensor(x).linear(as_tensor(weight), as_tensor(bias), relu)
+    if not (isinstance(x, AnyTensor) and isinstance(weight, AnyTensor)):
+        raise NotATensorError("linear", weight if isinstance(x, AnyTensor) else x)
+    return x.linear(weight, bias, relu)
 
 
 def gather(x: TensorLike, index: TensorLike, axis: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from needle import formulas
 from needle.convolution import Pair, Window
 from needle.dtype import DType
-from needle.errors import ArgumentError, shown
+from needle.errors import NotATensorError
 from needle.kinds import Binary, Pool
 from needle.op import Op
 from needle.ops.conv import Conv, ConvGradInput, ConvGradWeight, Pool2d
@@ -25,6 +25,11 @@ class FusedFunctions:
     """The methods of Tensor that are one fused op."""
 
     __slots__ = ()
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """The sizes of the axes."""
 
     @property
     @abstractmethod
@@ -92,8 +97,7 @@ class FusedFunctions:
 
     def attention(self, key: Self, value: Self, causal: bool = False, scale: float | None = None) -> Self:
         """softmax(q @ k.mT * scale) @ v for q = self; the scale is 1 / sqrt(D) unless given."""
-        width: int = self.shape[-1]  # type: ignore[attr-defined]
-        return floating(self)._fused(Attention(causal, width**-0.5 if scale is None else scale), key, value)
+        return floating(self)._fused(Attention(causal, self.shape[-1] ** -0.5 if scale is None else scale), key, value)
 
     def attention_grad(self, q: Any, k: Any, v: Any, y: Any, causal: bool, scale: float) -> Any:
         return formulas.attention_grad(self, q, k, v, causal, scale)
@@ -118,6 +122,6 @@ def promoted(*tensors: T) -> tuple[T, ...]:
         return tensors
     for x in tensors:
         if not isinstance(x.dtype, DType):
-            raise ArgumentError(f"takes Tensors, not {shown(x)}; pass needle.Tensor(...) of it")
+            raise NotATensorError("promote", x)
         dtype, _ = binary_types(Binary.ADD, dtype, x.dtype)
     return tuple(x.astype(dtype) for x in tensors)

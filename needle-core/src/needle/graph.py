@@ -250,8 +250,9 @@ def watch(
     names: "Mapping[str, Tensor] | None" = None, *, vanishing: float = 1e-5, exploding: float = 1e3
 ) -> Iterator[Watch]:
     """Note the gradients of backward passes, to be drawn: norms below and above the limits are coloured."""
-    token = _watch.set(Watch(names or {}, vanishing, exploding))
+    seen = Watch(names or {}, vanishing, exploding)
+    token = _watch.set(seen)
     try:
-        yield _watch.get()  # type: ignore[misc]
+        yield seen
     finally:
         _watch.reset(token)

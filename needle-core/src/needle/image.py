@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from needle.convolution import Pair, Window, pair
-from needle.errors import ArgumentError, ShapeError, shown
+from needle.errors import NotATensorError, ShapeError
 from needle.kinds import Pool, Unary
 from needle.ndarray import from_numpy
 from needle.shape import Shape
@@ -48,7 +48,7 @@ def conv1d(
 
 def _refuse(op: str, *operands: Any) -> NoReturn:
     other = next(x for x in operands if not isinstance(x, Tensor))
-    raise ArgumentError(f"{op}: takes Tensors, not {shown(other)}; pass needle.Tensor(...) of it")
+    raise NotATensorError(op, other)
 
 
 def _hashable(step: Any) -> Any:

@@ -32,6 +32,16 @@ class Key:
 
 def parse_key(key: Any, shape: Shape) -> Key:
     """Split a key; IndexRangeError or ShapeError where it does not fit the shape."""
+    return _int_key(key, shape) if type(key) is int else _parsed(key, shape)
+
+
+@lru_cache(maxsize=4096)
+def _int_key(key: int, shape: Shape) -> Key:
+    """The key of `x[3]`, the commonest."""
+    return _parsed(key, shape)
+
+
+def _parsed(key: Any, shape: Shape) -> Key:
     items = _expand(key if isinstance(key, tuple) else (key,), shape)
     steps: list[Step] = []
     arrays: list[tuple[int, Any]] = []

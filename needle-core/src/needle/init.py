@@ -67,6 +67,11 @@ def ones_like(array: Tensor | NDArray, *, device: DeviceLike = None, requires_gr
     return full(array.shape, 1, device or array.device, array.dtype, requires_grad)
 
 
+def full_like(array: Tensor | NDArray, value: Scalar, *, device: DeviceLike = None, dtype: Any = None) -> Tensor:
+    """Every element `value`, in the shape of another; of its type unless `dtype` says otherwise."""
+    return full(array.shape, value, device or array.device, dtype or array.dtype)
+
+
 def arange(
     start: Scalar, stop: Scalar | None = None, step: Scalar = 1, *, device: DeviceLike = None, dtype: Any = None
 ) -> Tensor:

@@ -102,4 +102,4 @@ for _cls in LIVE:
         setattr(_cls, f"__{_name}__", _unary(getattr(operator, _name)))
     for _name in ("lt", "le", "gt", "ge"):
         setattr(_cls, f"__{_name}__", _decision(getattr(operator, _name)))
-    _cls.__bool__ = _decision(bool)  # type: ignore[method-assign]
+    _cls.__bool__ = _decision(bool)  # type: ignore[method-assign]  # as setattr does above

@@ -1,7 +1,6 @@
 """Op: a differentiable function, and Array: what gradient rules may use, on NDArrays and Tensors alike."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -100,7 +99,7 @@ class Spec:
 
 # One entry per input: its cotangent, None where there is none, or a function of no arguments that is called only
 # if that input wants a gradient.
-Cotangents: TypeAlias = Any | Callable[[], Any] | tuple[Any, ...] | None
+Cotangents: TypeAlias = tuple[Any, ...]
 
 
 class Op(ABC):

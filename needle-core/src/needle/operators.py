@@ -70,10 +70,10 @@ class Operators:
     def __rpow__(self, other: Any) -> Self:
         return self._swapped(Binary.POW, other)
 
-    def __eq__(self, other: Any) -> Self:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Self:  # type: ignore[override]  # elementwise
         return NotImplemented if other is None or isinstance(other, str) else self._binary(Binary.EQUAL, other)
 
-    def __ne__(self, other: Any) -> Self:  # type: ignore[override]
+    def __ne__(self, other: Any) -> Self:  # type: ignore[override]  # elementwise
         return NotImplemented if other is None or isinstance(other, str) else self._binary(Binary.NOT_EQUAL, other)
 
     def __lt__(self, other: Any) -> Self:

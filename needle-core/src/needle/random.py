@@ -23,11 +23,15 @@ class Generator:
     def __init__(self, seed: int | None = None) -> None:
         self.seed = (secrets.randbits(64) if seed is None else seed) & _MASK
         self.offset = 0  # blocks of four numbers drawn so far
+        if tracing.active is not None:
+            tracing.active.once("it makes a generator")
 
     def get_state(self) -> dict[str, int]:
         return {"seed": self.seed, "offset": self.offset}
 
     def set_state(self, state: dict[str, int]) -> None:
+        if tracing.active is not None:
+            tracing.active.once("it sets a generator's state")
         self.seed, self.offset = state["seed"] & _MASK, state["offset"] & _MASK
 
     def uniform(self, shape: int | Shape, device: Device | str | None = None) -> NDArray:

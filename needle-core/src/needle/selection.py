@@ -98,7 +98,8 @@ def pick(view: A, key: Key) -> A:
     size, rest = pick_sizes(view.shape, picks)
     index = _positions(view, picks.linear)
     rows: Any = view.permute(order).reshape(size, prod(rest)).gather(index, 0)
-    return rows.reshape(*picks.shape, *rest).permute(back)  # type: ignore[no-any-return]
+    picked: A = rows.reshape(*picks.shape, *rest).permute(back)
+    return picked
 
 
 def _positions(model: Any, linear: Any) -> Any:

@@ -18,7 +18,7 @@ MAX_SIZE = 2**59  # elements; the size in bytes must fit a signed 64-bit integer
 def as_shape(shape: int | Iterable[int], op: str = "shape") -> Shape:
     """A shape from one int or several; each at least 0, the rank and the product within bounds."""
     try:
-        result = (index(shape),) if hasattr(shape, "__index__") else tuple(map(index, shape))  # type: ignore[arg-type]
+        result = (index(shape),) if hasattr(shape, "__index__") else tuple(map(index, shape))  # type: ignore[arg-type]  # hasattr is the quick way
     except TypeError:
         raise ShapeError(f"{op}: a shape is an int or a tuple of ints, not {shown(shape)}") from None
     check_shape(result, op)

@@ -1,7 +1,7 @@
 """Tensor: an NDArray and the node that made it. Each method is one line onto an op, or onto the array below."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from needle.dispatch import index_dtype
 from needle.dtype import as_dtype
 from needle.errors import DeviceError, DTypeError, GraphError, ShapeError
 from needle.graph import Node, Parent, is_grad_enabled
+from needle.habits import hint
 from needle.indexing import parse_key
 from needle.kinds import Binary, Unary
 from needle.ndarray import SCALARS, NDArray, as_operand, from_numpy
@@ -56,6 +57,11 @@ class Tensor(TensorFunctions, Conversions):
         if requires_grad:
             self.requires_grad = True
 
+    if not TYPE_CHECKING:  # which would take every name for one that there is
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint(name, method=True)}")
+
     # What it is.
 
     @property
@@ -67,6 +73,8 @@ class Tensor(TensorFunctions, Conversions):
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
+        if tracing.active is not None:
+            tracing.active.forgetting(self)
         self._grad = value
 
     @property

@@ -46,6 +46,9 @@ class Tracer(Protocol):
     def repeating(self, action: Callable[[], None]) -> None:
         """An action of Python's that each replay repeats, at its beginning."""
 
+    def once(self, what: str) -> None:
+        """The function did what a replay does not, and must not be without: it is not to be replayed."""
+
     def pause(self) -> Any:
         """A context in which nothing is recorded: what is made there exists before the replay."""
 

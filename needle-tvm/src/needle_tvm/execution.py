@@ -90,7 +90,7 @@ class TvmExecution:
     def _place(self, x: Operand) -> NDArray:
         """Where a result goes, or has always been."""
         if x.storage.role is Role.TEMPORARY:
-            buffer = dispatch.dispatcher(x.storage.device).allocate(x.layout.size * x.dtype.itemsize)
+            buffer = dispatch.allocate(x.storage.device, x.layout.size * x.dtype.itemsize)
             return NDArray(buffer, Layout.compact(x.layout.shape), x.dtype, x.storage.device)
         return NDArray(self.buffers.get(x.storage, x.storage.buffer), x.layout, x.dtype, x.storage.device)
 

@@ -144,7 +144,8 @@ def _movement(d: _Draft) -> None:
 
 
 def _slice(d: _Draft) -> str:
-    return d.draw(st.sampled_from((":", "1:", ":-1", "::2", "::-1", "-1:", "1::2")))  # type: ignore[no-any-return]
+    step: str = d.draw(st.sampled_from((":", "1:", ":-1", "::2", "::-1", "-1:", "1::2")))
+    return step
 
 
 def _matmul(d: _Draft) -> None:

@@ -125,10 +125,10 @@ class NDArray(Strided):
     def __neg__(self) -> Self:
         return self._unary(Unary.NEG)
 
-    def __eq__(self, other: Any) -> Self:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Self:  # type: ignore[override]  # elementwise
         return NotImplemented if other is None or isinstance(other, str) else self._binary(Binary.EQUAL, other)
 
-    def __ne__(self, other: Any) -> Self:  # type: ignore[override]
+    def __ne__(self, other: Any) -> Self:  # type: ignore[override]  # elementwise
         return NotImplemented if other is None or isinstance(other, str) else self._binary(Binary.NOT_EQUAL, other)
 
     def __ge__(self, other: Any) -> Self:
@@ -193,7 +193,7 @@ class NDArray(Strided):
         require(len(axes) == 1, f"reduce: takes one axis, not {axes}")
         at = axes[0]
         require(isinstance(at, int) and -self.ndim <= at < self.ndim, f"reduce: axis {at} of {self.shape}")
-        return int(at) % self.ndim  # type: ignore[arg-type]
+        return int(at) % self.ndim  # type: ignore[arg-type]  # an int, as was required
 
     def pad(self, axes: Pairs) -> Self:
         """Zeros before and after each axis: ((before, after), ...)."""

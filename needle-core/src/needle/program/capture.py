@@ -78,6 +78,7 @@ class Recorder:
         self.renewals: list[Callable[[], None]] = []  # what a replay does first, in this order
         self.device: Any = None  # of what is looked at now
         self.thread = threading.get_ident()
+        self.passing = ""  # why there may be no replay
         self._muted = 0
         self.inputs: list[Storage] = []
         for array in inputs:
@@ -143,7 +144,8 @@ class Recorder:
     def forgetting(self, tensor: Any) -> None:
         self.using(tensor)
         if self._mine() and id(tensor) in self.seen:
-            self.seen[id(tensor)].forgotten = True
+            seen = self.seen[id(tensor)]
+            seen.forgotten = not seen.looked
 
     def accumulating(self, tensor: Any) -> None:
         if not self._mine():
@@ -199,6 +201,10 @@ class Recorder:
         if self._mine():
             self.renewals.append(action)
 
+    def once(self, what: str) -> None:
+        if self._mine() and not self._muted:
+            self.passing = self.passing or what
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         self._muted += 1
@@ -214,7 +220,7 @@ class Recorder:
 
     def _argument(self, arg: Any) -> Any:
         """An argument of a primitive, its views as operands, its lists as lists."""
-        mapped = map_views(arg, self.operand)  # type: ignore[arg-type]
+        mapped = map_views(arg, self.operand)
         return list(mapped) if isinstance(arg, list | tuple) and any(isinstance(x, View) for x in arg) else mapped
 
     def freshen(self, x: Operand) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from needle.dispatch import dispatcher
 from needle.dtype import DType, bfloat16, bool_, float16, int8, uint8
 from needle.expression import STEPS, Expression, Step
-from needle.kinds import Kind
+from needle.kinds import Binary, Unary
 from needle.program.graph import Graph, Node, Operand, Role, Storage
 
 MOST_STEPS = 24
@@ -98,7 +98,7 @@ class _Grouping:
         if not result.whole or len(self.writers[result.storage]) != 1 or result.storage.role is not Role.TEMPORARY:
             return False
         backend = dispatcher(node.device).backend
-        kind = node.args[0] if isinstance(node.args[0], Kind) else None
+        kind = node.args[0] if isinstance(node.args[0], Unary | Binary) else None
         own = (result.dtype, *(x.dtype for x in node.reads))
         return (
             result.layout.size > 0
@@ -168,14 +168,14 @@ def _fused(graph: Graph, group: _Group, readers: dict[Storage, list[int]]) -> No
     for node in members:
         inputs = tuple(values[x.storage] if x.storage in made else operand(x) for x in node.reads)
         result = node.writes[0]
-        kind = node.args[0] if isinstance(node.args[0], Kind) else None
+        kind = node.args[0] if isinstance(node.args[0], Unary | Binary) else None
         scalar = -1
         if node.op == "binary_scalar":
             scalar = len(scalars)
             scalars.append(node.args[3])
         swapped = bool(node.args[4]) if node.op == "binary_scalar" else False
         values[result.storage] = len(operands) + len(steps)
-        steps.append(Step(node.op, kind, _computed_in(node), result.dtype, inputs, scalar, swapped))  # type: ignore[arg-type]
+        steps.append(Step(node.op, kind, _computed_in(node), result.dtype, inputs, scalar, swapped))
     results = [n for n in members if any(i not in inside for i in readers.get(n.writes[0].storage, []))]
     expression = Expression(len(operands), tuple(steps), tuple(values[n.writes[0].storage] for n in results))
     return Node(

@@ -50,8 +50,12 @@ class Execution:
 
     @property
     def notes(self) -> list[str]:
-        """What the devices say of their recordings."""
-        return [recorded.note for recorded in self.recorded]
+        """What the devices say of their recordings, and what they keep beside the buffers."""
+        kept: dict[Any, int] = {}
+        for storage, views in self.views.items():
+            kept[storage.device] = kept.get(storage.device, 0) + getattr(views[0].buffer, "packed", 0)
+        copies = [f"{d}: packed copies of weights, {n / 2**20:.2f} MiB" for d, n in kept.items() if n]
+        return [recorded.note for recorded in self.recorded] + copies
 
     def release(self, storages: Any) -> None:
         """Let go of the buffers of inputs and results, unless a recording is to find them again."""

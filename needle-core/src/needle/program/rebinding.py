@@ -7,7 +7,7 @@ from needle.face import Tensor
 from needle.ndarray import NDArray
 from needle.program.capture import Recorder
 from needle.program.graph import Operand
-from needle.program.surroundings import Surroundings
+from needle.program.surroundings import Place, Surroundings
 from needle.trees import flatten, unflatten
 
 
@@ -15,7 +15,7 @@ class Rebound:
     """A name whose tensors each call replaces by others of the same shapes. A replay reads those that are there, which
     somebody may have replaced meanwhile, and puts its own in their place."""
 
-    def __init__(self, where: dict[str, Any], name: str, shape: Any, results: list[int]) -> None:
+    def __init__(self, where: Place, name: str, shape: Any, results: list[int]) -> None:
         self.where, self.name, self.shape, self.results = where, name, shape, results
 
     @property

@@ -169,6 +169,7 @@ def capture(
         recorder.freshen(x)
     changed, drawn = surroundings.changed(), surroundings.drawn()
     passing = f"{changed} changed while it ran" if changed else f"it draws {drawn} random numbers" if drawn else ""
+    passing = passing or recorder.passing
     if surroundings.iterator and not passing:
         passing = f"{surroundings.iterator} is an iterator, from which no replay draws; pass what it gives instead"
     graph = verify(Graph(list(recorder.nodes), operands))

@@ -16,7 +16,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from io import IOBase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -57,11 +57,19 @@ def names_in(code: types.CodeType) -> Names:
     return Names(tuple(found), frozenset(attributes))
 
 
+class Place(Protocol):
+    """Where names have values: the dict of a module or object, or `_Attributes`."""
+
+    def get(self, name: str, default: Any = None, /) -> Any: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __setitem__(self, name: str, value: Any, /) -> None: ...
+
+
 class Surroundings:
     """What one function reads, as it is when this is made."""
 
     def __init__(self, function: Callable[..., Any], arguments: list[Any]) -> None:
-        self.items: list[tuple[dict[str, Any], str, Any]] = []  # where, under which name, what
+        self.items: list[tuple[Place, str, Any]] = []  # where, under which name, what
         self.cells: list[tuple[Any, str, Any]] = []
         self.containers: list[tuple[Any, str, Any]] = []
         self._visited: set[tuple[int, Any]] = set()
@@ -91,13 +99,13 @@ class Surroundings:
                 return name
         return ""
 
-    def replaced(self) -> list[tuple[dict[str, Any], str, Any]]:
+    def replaced(self) -> list[tuple[Place, str, Any]]:
         """Names under which something else stands now: where, the name, and what stood there."""
         found = {(id(where), name): (where, name, value) for where, name, value in self.items
                  if where.get(name, _GONE) is not value}  # fmt: skip
         return list(found.values())
 
-    def ignore(self, where: dict[str, Any], name: str) -> None:
+    def ignore(self, where: Place, name: str) -> None:
         """Look at a name no more."""
         self.items = [item for item in self.items if item[0] is not where or item[1] != name]
 
@@ -213,7 +221,7 @@ class Surroundings:
             return
         for attribute in attributes & own:
             value = getattr(thing, attribute, _GONE)
-            self.items.append((_Slots(thing), attribute, value))  # type: ignore[arg-type]
+            self.items.append((_Attributes(thing), attribute, value))
             self._value(value, attributes, f"{name}.{attribute}")
         self._class(type(thing), attributes)
         self._callable_object(thing)
@@ -227,7 +235,7 @@ class Surroundings:
             for attribute in attributes & own.keys():
                 value = own[attribute]
                 if isinstance(value, (*_PLAIN, tuple)) or type(value) in _CONTAINERS:
-                    self.items.append((own, attribute, value))  # type: ignore[arg-type]
+                    self.items.append((_Attributes(one), attribute, value))
                     self._value(value, attributes, f"{one.__name__}.{attribute}")
 
     def _visit(self, thing: Any, how: Any) -> bool:
@@ -239,16 +247,19 @@ class Surroundings:
         return True
 
 
-class _Slots:
-    """An object's slots, read as a dict is."""
+class _Attributes:
+    """The attributes of an object with slots, or of a class, read and written as a dict's values are."""
 
     def __init__(self, thing: Any) -> None:
         self.thing = thing
 
-    def get(self, name: str, default: Any) -> Any:
+    def get(self, name: str, default: Any = None, /) -> Any:
         return getattr(self.thing, name, default)
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __getitem__(self, name: str, /) -> Any:
+        return getattr(self.thing, name)
+
+    def __setitem__(self, name: str, value: Any, /) -> None:
         setattr(self.thing, name, value)
 
 

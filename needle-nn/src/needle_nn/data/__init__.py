@@ -7,6 +7,7 @@ from needle_nn.data.download import Remote, download
 from needle_nn.data.idx import read_idx
 from needle_nn.data.loader import DataLoader
 from needle_nn.data.mnist import FashionMNISTDataset, MNISTDataset
+from needle_nn.data.parts import ConcatDataset, Subset, random_split
 from needle_nn.data.pickles import read_pickle
 from needle_nn.data.text import (
     Alphabet,
@@ -24,6 +25,7 @@ __all__ = [
     "Alphabet",
     "CIFAR10Dataset",
     "CharacterDataset",
+    "ConcatDataset",
     "Corpus",
     "Cutout",
     "DataLoader",
@@ -39,10 +41,12 @@ __all__ = [
     "RandomFlipHorizontal",
     "Remote",
     "SequenceLoader",
+    "Subset",
     "ToFloat",
     "batchify",
     "download",
     "get_batch",
+    "random_split",
     "read_idx",
     "read_pickle",
     "read_text",

@@ -86,7 +86,7 @@ class _Bytes:
 
     __slots__ = ()
 
-    def __new__(cls, text: str | bytes = b"", encoding: str | bytes = "latin1") -> bytes:  # type: ignore[misc]
+    def __new__(cls, text: str | bytes = b"", encoding: str | bytes = "latin1") -> bytes:  # type: ignore[misc]  # a call, not a class
         return text.encode("latin1") if isinstance(text, str) else text
 
     def __setstate__(self, state: Any) -> None:

@@ -111,7 +111,8 @@ class AttentionLayer(Module):
         value = self._heads(self.v_projection(self.prenorm_v(v)))
         result, _ = self.attn(query, key, value)
         joined = result.permute(0, 2, 1, 3).reshape(*q.shape[:2], self.num_head * self.dim_head)
-        return self.out_projection(joined)  # type: ignore[no-any-return]
+        projected: Tensor = self.out_projection(joined)
+        return projected
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, T, H * D) -> (B, H, T, D)."""

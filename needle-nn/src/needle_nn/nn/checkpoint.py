@@ -17,6 +17,7 @@ from numpy.typing import NDArray as NumpyArray
 import needle
 from needle import Tensor
 from needle.errors import DataError, ShapeError
+from needle.plugin import one_line
 from needle_nn.files import write_atomically
 from needle_nn.nn.module import Module
 
@@ -113,7 +114,13 @@ def _header(path: str | PathLike[str], file: Any) -> dict[str, Any]:
     metadata = file.metadata() or {}
     if _KEY not in metadata:
         raise DataError(f"{path}: a safetensors file, but no checkpoint of Needle's; use load_state_dict")
-    header: dict[str, Any] = json.loads(metadata[_KEY])
+    try:
+        header: dict[str, Any] = json.loads(metadata[_KEY])
+        missing = sorted({"optimizer", "schedule", "random", "facts"} - header.keys())
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path}: damaged ({one_line(error)}); take an earlier checkpoint") from error
+    if missing:
+        raise DataError(f"{path}: damaged (no {missing[0]!r}); take an earlier checkpoint")
     return header
 
 

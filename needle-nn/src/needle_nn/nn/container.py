@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from needle import Tensor
 from needle.errors import ArgumentError
@@ -34,7 +34,8 @@ class Residual(Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fn(x) + x  # type: ignore[no-any-return]
+        y: Tensor = self.fn(x)
+        return y + x
 
 
 class Layers(tuple[Module, ...]):
@@ -70,7 +71,9 @@ class Sequential(Module):
             if done:
                 done = False
                 continue
-            both = with_relu(module, x) if _is_plain_relu(self.layers[i + 1 : i + 2]) else None
+            both = None
+            if type(module) in _WITH_RELU and _is_plain_relu(self.layers[i + 1 : i + 2]):
+                both = with_relu(module, x)
             done = both is not None
             x = both if done else module(x)
         return x
@@ -78,17 +81,33 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    def __getitem__(self, index: int | slice) -> Module:
+        """One of the modules; of a slice, a Sequential of these."""
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        _check_callable(module)
+        layers = list(self.layers)
+        layers[index] = module
+        self.layers = tuple(layers)
+
+    def append(self, module: Module) -> Self:
+        """One more module, behind the others."""
+        _check_callable(module)
+        self.layers = (*self.layers, module)
+        return self
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
 
+_WITH_RELU = (BatchNorm2d, Linear)  # have a pass for themselves and a ReLU behind
+
+
 def with_relu(module: Module, x: Any) -> Tensor | None:
     """relu of a module's result in one pass, so that what is before the relu is neither written nor kept; None where
     the module has no such pass or somebody looks at what it gives."""
-    if type(module) not in (BatchNorm2d, Linear) or not _untouched(module):
+    if type(module) not in _WITH_RELU or not _untouched(module):
         return None
     assert isinstance(module, BatchNorm2d | Linear)
     return module.with_relu(x)
@@ -104,6 +123,8 @@ def _untouched(module: Module) -> bool:
 
 
 def _check_callable(module: Any) -> None:
+    if isinstance(module, type):
+        raise ArgumentError(f"Sequential: takes modules, not the class {module.__name__}; write {module.__name__}(...)")
     if not callable(module):
         remedy = "; unpack it with *" if isinstance(module, list | tuple) else ""
         raise ArgumentError(f"Sequential: takes modules, not a {type(module).__name__}{remedy}")

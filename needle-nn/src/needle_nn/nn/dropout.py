@@ -2,7 +2,7 @@
 
 import needle
 from needle import Tensor
-from needle.errors import ArgumentError
+from needle.errors import ArgumentError, ShapeError
 from needle_nn.nn.module import Module
 
 
@@ -12,7 +12,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ArgumentError(f"Dropout: a probability is from 0 to 1, not {p}")
+            raise ArgumentError(f"{type(self).__name__}: a probability is from 0 to 1, not {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -20,3 +20,15 @@ class Dropout(Module):
 
     def _describe(self) -> str:
         return str(self.p)
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of x (N, C, ...) (Tompson et al., 2015)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if x.ndim < 2:
+            raise ShapeError(f"Dropout2d: takes (N, C, ...): x is {x.shape}")
+        shape = x.shape[:2] + (1,) * (x.ndim - 2)
+        return x * needle.dropout(needle.ones(*shape, device=x.device, dtype=x.dtype), self.p)

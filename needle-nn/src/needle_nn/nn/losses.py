@@ -77,6 +77,15 @@ class BCEWithLogitsLoss(Loss):
         return needle.softplus(x) - x * y
 
 
+class KLDivLoss(Loss):
+    """y * (log(y) - x): how far log-probabilities x are from probabilities y; its sum over n is the divergence."""
+
+    def values(self, x: Tensor, y: Tensor) -> Tensor:
+        self._check_equal(x, y)
+        some = needle.greater(y, 0)
+        return some.where(y * (some.where(y, 1).log() - x), 0)
+
+
 class NLLLoss(Loss):
     """-x[label]: log-probabilities x (n, classes), labels (n,)."""
 

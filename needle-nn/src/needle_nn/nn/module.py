@@ -1,6 +1,6 @@
 """Parameter and Module: what a layer learns, and how layers nest."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from textwrap import indent
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from needle import Device, NDArray, Tensor, tracing
 from needle.compiled import Compiled
-from needle.errors import DataError, DTypeError, ShapeError
+from needle.errors import DataError, DTypeError, NotATensorError, ShapeError
 from needle_nn.nn.hooks import Handle, Hook, Hooks
 
 State: TypeAlias = dict[str, Tensor]
@@ -53,7 +53,7 @@ class Module:
         hooks = self.__dict__.get("_hooks")
         try:
             return self.forward(*args, **kwargs) if hooks is None else hooks.run(self, args, kwargs)
-        except AttributeError as error:
+        except (AttributeError, NotATensorError) as error:
             if _about_numpy(error, (*args, *kwargs.values())):
                 name = type(self).__name__
                 raise DTypeError(f"{name}: takes Tensors, not NumPy arrays; pass needle.Tensor(x)") from error
@@ -131,6 +131,19 @@ class Module:
     def eval(self) -> Self:
         """Enter evaluation, here and below."""
         return self.train(False)
+
+    def apply(self, function: Callable[["Module"], Any]) -> Self:
+        """Call a function with each module below, and last with this one; such as one that sets initial values."""
+        for module in self._children():
+            function(module)
+        function(self)
+        return self
+
+    def requires_grad_(self, flag: bool = True) -> Self:
+        """Freeze all parameters (with False), or free them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(flag)
+        return self
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -222,9 +235,10 @@ def _below(module: Module) -> Iterator[tuple[str, Tensor | Module]]:
     return walk(module, "")
 
 
-def _about_numpy(error: AttributeError, args: tuple[Any, ...]) -> bool:
+def _about_numpy(error: Exception, args: tuple[Any, ...]) -> bool:
     """Whether a call failed because a NumPy array was given where a Tensor belongs."""
-    return str(error).startswith("'numpy.") and any(isinstance(x, np.ndarray) for x in args)
+    told = isinstance(error, NotATensorError) or str(error).startswith("'numpy.")
+    return told and any(isinstance(x, np.ndarray) for x in args)
 
 
 def assign(tensor: Tensor, value: Any) -> None:

@@ -55,3 +55,17 @@ class GlobalAvgPool(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(tuple(range(2, x.ndim)))
+
+
+class Upsample(Module):
+    """(N, C, H, W) -> (N, C, scale * H, scale * W): each pixel so often (the nearest one, in PyTorch's words)."""
+
+    def __init__(self, scale: int | Pair) -> None:
+        super().__init__()
+        self.scale = pair(scale, "scale")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return needle.repeat(needle.repeat(x, self.scale[0], 2), self.scale[1], 3)
+
+    def _describe(self) -> str:
+        return str(self.scale)

@@ -44,7 +44,8 @@ class TransformerLayer(Module):
         normal = self.norm(x)
         hidden = with_relu(self.linear1, normal)
         hidden = self.linear1(normal).relu() if hidden is None else hidden
-        return x + drop(self.linear2(drop(hidden)))  # type: ignore[no-any-return]
+        y: Tensor = drop(self.linear2(drop(hidden)))
+        return x + y
 
 
 class Transformer(Module):

@@ -28,9 +28,11 @@ class Group(dict[str, Any]):
         value = self[name]
         if tracing.active is not None:
             if isinstance(value, int | float) and not isinstance(value, bool):
-                return tracing.active.number(lambda: self[name])  # type: ignore[no-any-return]
-            tracing.active.expecting(f"{name} was {value}", lambda: self[name])
-        return value  # type: ignore[no-any-return]
+                value = tracing.active.number(lambda: self[name])
+            else:
+                tracing.active.expecting(f"{name} was {value}", lambda: self[name])
+        option: float = value
+        return option
 
 
 class Option:
@@ -61,6 +63,8 @@ class Optimizer:
 
     def __init__(self, params: Params, **options: Any) -> None:
         kind = type(self).__name__
+        if tracing.active is not None:
+            tracing.active.once(f"it makes the optimizer {kind}")
         self.options = options
         self.param_groups: list[Group] = []
         self.params: list[Tensor] = []
@@ -118,7 +122,8 @@ class Optimizer:
         """The number of the step under way, from 1; in a captured function, one that is read anew."""
         if tracing.active is None:
             return self.steps
-        return tracing.active.number(lambda: self.steps)  # type: ignore[no-any-return]
+        number: int = tracing.active.number(lambda: self.steps)
+        return number
 
     def reset_grad(self) -> None:
         """Forget all gradients."""

@@ -39,7 +39,8 @@ class GradScaler:
         """The scale; in a captured function, one that is read anew."""
         if tracing.active is None:
             return self.value
-        return tracing.active.number(lambda: self.value)  # type: ignore[no-any-return]
+        scale: float = tracing.active.number(lambda: self.value)
+        return scale
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the scale, as clipping them needs; `step` does it otherwise."""

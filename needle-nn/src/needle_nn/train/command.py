@@ -1,6 +1,7 @@
 """The arguments of `needle train`. What it does is in `session.py`."""
 
 import argparse
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _positive(kind: type[int] | type[float]) -> "type[int] | type[float]":
+def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
     def parse(text: str) -> int | float:
         value = kind(text)
         if not value > 0:
@@ -82,4 +83,4 @@ def _positive(kind: type[int] | type[float]) -> "type[int] | type[float]":
         return value
 
     parse.__name__ = kind.__name__  # argparse names it in "invalid int value"
-    return parse  # type: ignore[return-value]
+    return parse

@@ -26,8 +26,7 @@ namespace needle {
 struct MemoryDefaults {
   static constexpr bool kOnHost = true;                 // whether it has the buffer protocol
   static PyGetSetDef* properties() { return nullptr; }  // further ones of the Python type
-  void lent() {}                                        // the bytes are handed out by the buffer protocol,
-  void returned() {}                                    // and given back
+  void lent() {}                                        // the bytes are handed out by the buffer protocol
   void addressed() {}                                   // somebody is told the address, for good
 };
 
@@ -101,12 +100,8 @@ template <class Memory> class BufferType {
   static int get_bytes(PyObject* self, Py_buffer* view, int flags) {
     Object* const object = cast(self);
     object->memory.lent();
-    const int failed = PyBuffer_FillInfo(view, self, object->memory.data, object->nbytes, 0, flags);
-    if (failed != 0) object->memory.returned();
-    return failed;
+    return PyBuffer_FillInfo(view, self, object->memory.data, object->nbytes, 0, flags);
   }
-
-  static void release_bytes(PyObject* self, Py_buffer*) { cast(self)->memory.returned(); }
 
   static PyTypeObject* make_type() {
     static PyMemberDef members[] = {
@@ -124,10 +119,7 @@ template <class Memory> class BufferType {
         {Py_tp_methods, methods},
     };
     if (Memory::properties() != nullptr) slots.push_back({Py_tp_getset, Memory::properties()});
-    if (Memory::kOnHost) {
-      slots.push_back({Py_bf_getbuffer, reinterpret_cast<void*>(get_bytes)});
-      slots.push_back({Py_bf_releasebuffer, reinterpret_cast<void*>(release_bytes)});
-    }
+    if (Memory::kOnHost) slots.push_back({Py_bf_getbuffer, reinterpret_cast<void*>(get_bytes)});
     slots.push_back({0, nullptr});
     static PyType_Spec spec = {Memory::kName, sizeof(Object), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                slots.data()};

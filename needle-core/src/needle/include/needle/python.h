@@ -27,6 +27,7 @@ void* before_call(const char* method, int64_t weight);  // the arguments are rea
 void after_call(void* state);
 char* buffer_memory(PyObject* buffer);  // its first byte; throws PythonError if it is not this device's
 void set_python_error();                // from the C++ exception being handled
+void memory_written(void* owner);       // by backends that say which arguments their kernels write: before and after
 
 class CallScope {
  public:
@@ -165,6 +166,7 @@ inline PyObject* read_view(PyObject* object, View& view, bool shaped) {
   const int64_t offset = offset_slot.integer(layout.object);
   Owned buffer{buffer_of(object)};
   view.data = buffer_memory(buffer.object) + offset * item_size(view.dtype);
+  view.owner = buffer.object;
   return std::exchange(buffer.object, nullptr);
 }
 
@@ -295,15 +297,42 @@ template <> struct Argument<std::vector<Scalar>> {
   }
 };
 
+inline void note_written(const Argument<View>& argument) { memory_written(argument.value.owner); }
+inline void note_written(const Argument<ShapedView>& argument) { memory_written(argument.value.owner); }
+inline void note_written(const Argument<std::vector<View>>& argument) {
+  for (const View& view : argument.value) memory_written(view.owner);
+}
+
+// Says what a call writes, when it begins and when it has ended: bit i of `written` stands for argument i.
+template <uint32_t written, class Arguments> class Writing {
+ public:
+  explicit Writing(const Arguments& arguments) : arguments_(arguments) { note(Indices()); }
+  ~Writing() { note(Indices()); }
+  Writing(const Writing&) = delete;
+  Writing& operator=(const Writing&) = delete;
+
+ private:
+  using Indices = std::make_index_sequence<std::tuple_size_v<std::remove_const_t<Arguments>>>;
+
+  template <size_t... i> void note(std::index_sequence<i...>) const { (note_one<i>(), ...); }
+  template <size_t i> void note_one() const {
+    if constexpr ((written >> i & 1) != 0) note_written(std::get<i>(arguments_));
+  }
+
+  const Arguments& arguments_;
+};
+
 // `call<&f>` is f as a METH_FASTCALL function: it converts the arguments by f's signature, calls f, and turns C++
 // exceptions into Python's. f returns void or bool.
-template <auto function> struct Caller;
+template <auto function, uint32_t written> struct Caller;
 
-template <class Result, class... Parameters, Result (*function)(Parameters...)> struct Caller<function> {
+template <class Result, class... Parameters, Result (*function)(Parameters...), uint32_t written>
+struct Caller<function, written> {
   static inline const char* name = "";
 
   template <size_t... i> static PyObject* run(PyObject* const* objects, std::index_sequence<i...>) {
     const std::tuple<Argument<std::decay_t<Parameters>>...> arguments{objects[i]...};
+    const Writing<written, decltype(arguments)> writing(arguments);
     const CallScope scope(name, (std::get<i>(arguments).weight + ... + int64_t{0}));
     if constexpr (std::is_same_v<Result, bool>) {
       return PyBool_FromLong(function(std::get<i>(arguments).value...));
@@ -325,10 +354,10 @@ template <class Result, class... Parameters, Result (*function)(Parameters...)> 
   }
 };
 
-template <auto function> PyMethodDef method(const char* name) {
+template <auto function, uint32_t written = 0> PyMethodDef method(const char* name) {
   using Function = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
-  Caller<function>::name = name;
-  const Function call = Caller<function>::call;
+  Caller<function, written>::name = name;
+  const Function call = Caller<function, written>::call;
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr};
 }
 

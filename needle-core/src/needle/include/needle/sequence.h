@@ -43,9 +43,10 @@ inline void note_moving(Argument<std::vector<View>>& argument, PyObject* object,
   }
 }
 
-template <auto function> struct PreparedCall;
+template <auto function, uint32_t written> struct PreparedCall;
 
-template <class... Parameters, void (*function)(Parameters...)> struct PreparedCall<function> final : Prepared {
+template <class... Parameters, void (*function)(Parameters...), uint32_t written>
+struct PreparedCall<function, written> final : Prepared {
   std::tuple<Argument<std::decay_t<Parameters>>...> arguments;
 
   template <size_t... i>
@@ -55,6 +56,7 @@ template <class... Parameters, void (*function)(Parameters...)> struct PreparedC
   }
 
   void run() const override {
+    const Writing<written, decltype(arguments)> writing(arguments);
     std::apply([](const auto&... argument) { function(argument.value...); }, arguments);
   }
 
@@ -72,10 +74,11 @@ template <class... Parameters, void (*function)(Parameters...)> struct PreparedC
 struct Kernel {
   PyMethodDef method;
   Prepare prepare;
+  uint32_t written;  // bit i: argument i, where the backend says which arguments its kernels write
 };
 
-template <auto function> Kernel kernel(const char* name) {
-  return {method<function>(name), PreparedCall<function>::prepare};
+template <auto function, uint32_t written = 0> Kernel kernel(const char* name) {
+  return {method<function, written>(name), PreparedCall<function, written>::prepare, written};
 }
 
 // Calls of a backend's methods, in order.
@@ -124,6 +127,7 @@ class Sequence {
         char* const data = buffer_memory(held.back().object) + place.offset;
         if (moved != nullptr) *moved = *moved || place.view->data != data;
         place.view->data = data;
+        place.view->owner = held.back().object;
       }
     }
     return held;

@@ -38,6 +38,7 @@ struct View {
   int64_t size = 1;
   int64_t shape[kMaxRank];
   int64_t strides[kMaxRank];
+  void* owner = nullptr;  // the buffer that the memory is part of; null of what a kernel makes for itself
 
   template <class T> T* as() const { return static_cast<T*>(data); }
 };

@@ -33,7 +33,8 @@ class WordModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden, state = self.lstm(self.dropout(self.embedding(x)), self.state)
         self.state = tuple(part.detach() for part in state)
-        return self.output(self.dropout(hidden).reshape(x.size, -1))  # type: ignore[no-any-return]
+        logits: Tensor = self.output(self.dropout(hidden).reshape(x.size, -1))
+        return logits
 
 
 class Words(list[int]):

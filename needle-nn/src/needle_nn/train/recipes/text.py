@@ -34,7 +34,8 @@ class CharacterModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden, _ = self.transformer(self.embedding(x))
-        return self.output(self.norm(hidden.reshape(x.size, -1)))  # type: ignore[no-any-return]
+        logits: Tensor = self.output(self.norm(hidden.reshape(x.size, -1)))
+        return logits
 
 
 class CharacterLoss(nn.Module):

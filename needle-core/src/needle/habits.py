@@ -1,0 +1,34 @@
+"""What names of PyTorch are called here, for the errors about names that Needle does not have."""
+
+# Of tensors, and of functions of tensors.
+_NAMES = {
+    "amax": "max(axes)", "amin": "min(axes)", "bmm": "matmul", "cat": "concatenate", "chunk": "split(n, axis)",
+    "clamp": "needle.clip(x, low, high)", "clip": "needle.clip(x, low, high)", "clone": "x + 0, or copy.copy(x)",
+    "concat": "concatenate", "contiguous_": "contiguous()", "dim": "ndim",
+    "div": "divide", "dot": "matmul", "double": "astype('float64')", "eq": "equal", "expand": "broadcast_to(shape)",
+    "expand_as": "broadcast_to(other.shape)", "flatten": "reshape(n, -1)", "float": "astype('float32')",
+    "from_numpy": "needle.Tensor(array)", "ge": "greater_equal", "gt": "greater", "half": "astype('float16')",
+    "hstack": "concatenate(tensors, 1)", "index_select": "x[..., index]", "inference_mode": "no_grad()",
+    "int": "astype('int32')", "le": "less_equal", "long": "astype('int64')", "lt": "less",
+    "masked_fill": "needle.masked_fill(x, mask, value)", "masked_select": "x[mask]", "mm": "matmul",
+    "movedim": "moveaxis", "mul": "multiply", "narrow": "x[start:stop]", "ne": "not_equal", "neg": "negative",
+    "norm": "needle.vector_norm(x)", "numel": "size", "outer": "needle.outer(a, b)", "pow": "power",
+    "rand_like": "rand(*x.shape)", "randn_like": "randn(*x.shape)", "ravel": "reshape(-1)",
+    "repeat": "needle.tile(x, counts)", "repeat_interleave": "needle.repeat(x, n, axis)",
+    "roll": "needle.roll(x, shift)", "scatter_": "scatter_add", "select": "x[index]", "sort": "needle.sort(x)",
+    "split": "needle.split(x, sizes, axis)",
+    "sub": "subtract", "swapaxes": "transpose((a, b))", "t": "T", "take_along_dim": "gather(index, axis)",
+    "tile": "needle.tile(x, counts)", "topk": "needle.topk(x, k)", "tril": "needle.tril(x)", "triu": "needle.triu(x)",
+    "type": "astype(dtype)", "unbind": "needle.unstack(x, axis)", "unsqueeze": "expand_dims(axis)",
+    "view": "reshape(shape)", "view_as": "reshape(other.shape)", "vstack": "concatenate(tensors, 0)",
+}  # fmt: skip
+_METHODS = {"cpu": "to('cpu')", "cuda": "to('cuda')"}  # as functions, they are devices
+
+
+def hint(name: str, method: bool = False) -> str:
+    """The end of an error about a name that is missing: what it is here, where that is known."""
+    names = _NAMES | _METHODS if method else _NAMES
+    written = name.endswith("_") and not name.startswith("_")
+    if written and name.rstrip("_") in ("add", "sub", "mul", "div", "zero", "fill", "copy", "clamp", "masked_fill"):
+        return "; Needle writes in place by x[...] = values, inside `with needle.no_grad():`"
+    return f"; in Needle it is {names[name]}" if name in names else ""
