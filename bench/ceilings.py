@@ -20,11 +20,12 @@ ROUNDS = 15
 
 @dataclass(frozen=True)
 class Ceilings:
-    """`bandwidth` counts bytes read plus bytes written; `how` says what was measured."""
+    """`bandwidth` counts bytes read plus bytes written, `read` those of reading alone; `how` says what was measured."""
 
     bandwidth: float
     flops: float
     how: str
+    read: float = 0  # 0 where it was not measured
 
     def share(self, seconds: float, nbytes: float, flops: float) -> float | None:
         """The time that the ceilings allow, as a share of the time taken; None if nothing was counted."""
@@ -48,10 +49,12 @@ def of_cpu(threads: int) -> Ceilings:
     times = {name: best_of(lambda copy=copy: copy(*pointers, size, count)) for name, copy in copies.items()}
     fastest = min(times, key=lambda name: times[name])
     results = (ctypes.c_float * threads)()
+    reading = best_of(lambda: library.read_streaming(pointers[0], size, count, results))
     rounds = ctypes.c_int64(2_000_000)
     done = library.arithmetic(rounds, count, results)
     seconds = best_of(lambda: library.arithmetic(rounds, count, results), 5)
-    return Ceilings(2 * COPIED / times[fastest], done / seconds, f"copy of 64 MiB by {fastest}; multiply-adds")
+    how = f"copy of 64 MiB by {fastest}; multiply-adds"
+    return Ceilings(2 * COPIED / times[fastest], done / seconds, how, COPIED / reading)
 
 
 def aligned(n: int, value: float) -> np.ndarray:

@@ -43,6 +43,11 @@ class Lap:
 
 def race(work: Work, sides: Sequence[Side], rounds: int, turn: float, check: bool = True) -> list[Lap]:
     """Times of all sides, which take turns; a turn repeats the work for about `turn` seconds."""
+    with work.under():
+        return _race(work, sides, rounds, turn, check)
+
+
+def _race(work: Work, sides: Sequence[Side], rounds: int, turn: float, check: bool) -> list[Lap]:
     runs = [work.prepare(side) for side in sides]
     if check:
         compare(work, sides, runs)

@@ -1,6 +1,7 @@
 """Work: something that both frameworks do, defined once, with the bytes and operations that it cannot do without."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Work:
     quick: bool = False
     any_dtype: bool = False  # whether it makes sense in half precision
     only_on: str = ""  # the kind of device that it is for, if not for all
+    under: Callable[[], AbstractContextManager[object]] = nullcontext  # settings of both frameworks during the race
 
     def prepare(self, side: Side) -> Run:
         """The work with fresh inputs, always the same ones, on this side."""

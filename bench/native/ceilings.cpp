@@ -46,6 +46,30 @@ void stream(const float* src, float* dst, size_t n) {
 #endif
 }
 
+// The sum of four streams that are read side by side: what one core can read alone. It has so many lines under way at
+// most, which a copy with streaming stores does not need for what it writes.
+float sum_streams(const float* x, size_t n) {
+  constexpr size_t lanes = kBytes / sizeof(float), streams = 4, together = 4;
+  const size_t part = n / streams / (lanes * together) * (lanes * together);
+  Vec sums[streams][together] = {};
+  for (size_t i = 0; i < part; i += lanes * together) {
+    for (size_t s = 0; s < streams; ++s) {
+      for (size_t k = 0; k < together; ++k) {
+        const float* from = x + s * part + i + k * lanes;
+        __builtin_prefetch(reinterpret_cast<const char*>(from) + 512);
+        Vec v;
+        std::memcpy(&v, from, sizeof(v));
+        sums[s][k] += v;
+      }
+    }
+  }
+  Vec total = {};
+  for (auto& stream : sums) {
+    for (Vec& sum : stream) total += sum;
+  }
+  return total[0];
+}
+
 // Independent sums: more than an addition's latency times the units that add, and fewer than there are registers.
 constexpr int kChains = kBytes == 64 ? 20 : 12;
 
@@ -89,6 +113,11 @@ void copy_plain(const float* src, float* dst, size_t n, int threads) {
     const size_t begin = part * static_cast<size_t>(t);
     std::memcpy(dst + begin, src + begin, (t == threads - 1 ? n - begin : part) * sizeof(float));
   });
+}
+
+void read_streaming(const float* src, size_t n, int threads, float* results) {
+  const size_t part = n / static_cast<size_t>(threads) / 64 * 64;
+  on_threads(threads, [=](int t) { results[t] = sum_streams(src + part * static_cast<size_t>(t), part); });
 }
 
 // The number of operations done.

@@ -1,6 +1,7 @@
 """What a GPU is judged by: kernels at 8192 x 4096, attention, products in TF32, and our own beside the libraries'."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -69,28 +70,20 @@ def attention(dtype: str, backward: bool) -> Work:
                 tolerance=1e-4 if dtype == "float32" else 5e-2)  # fmt: skip
 
 
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Operands of products rounded to TF32, on both sides."""
+    ndl.set_matmul_precision("high")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        ndl.set_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def in_tf32(work: Work) -> Work:
-    """The product of operands rounded to TF32, on both sides."""
-
-    def ours(side: Any, a: Any, b: Any) -> Callable[[], Any]:
-        def call() -> Any:
-            ndl.set_matmul_precision("high")
-            result = a @ b
-            ndl.set_matmul_precision("highest")
-            return result
-
-        return call
-
-    def theirs(side: Any, a: Any, b: Any) -> Callable[[], Any]:
-        def call() -> Any:
-            torch.backends.cuda.matmul.allow_tf32 = True
-            result = a @ b
-            torch.backends.cuda.matmul.allow_tf32 = False
-            return result
-
-        return call
-
-    return replace(work, group="matmul in TF32", ours=ours, theirs=theirs, tolerance=5e-3, flops=0, moved=0)
+    return replace(work, group="matmul in TF32", under=tf32, tolerance=5e-3, flops=0, moved=0)
 
 
 def own(name: str, inputs: Inputs, ours: Callable[..., Any], theirs: Callable[..., Any], **facts: Any) -> Work:

@@ -251,17 +251,13 @@ template <class T> struct BatchNormGrad {
                            return of_plane(grad, from, m + at % n, count, of_products + at, of_g + at);
                          kernels().channel_sums[type](grad, from, m, count, n, of_products + at, of_g + at);
                        });
-    std::vector<double> total(static_cast<size_t>(2 * n), 0.0);
-    for (int64_t part = 0; part < channels.parts; ++part) {
-      for (int64_t c = 0; c < n; ++c) {
-        total[static_cast<size_t>(c)] += static_cast<double>(of_products[part * n + c]);
-        total[static_cast<size_t>(n + c)] += static_cast<double>(of_g[part * n + c]);
-      }
+    const auto columns = kernels().reduce[static_cast<int>(Reduce::kSum)][compute_type(x.dtype)].columns;
+    for (int64_t c = 0; c < n; c += kColumnTile) {
+      const int64_t width = std::min(kColumnTile, n - c);
+      columns(of_products + c, n, channels.parts, width, products + c);
+      columns(of_g + c, n, channels.parts, width, totals + c);
     }
-    for (int64_t c = 0; c < n; ++c) {
-      products[c] = static_cast<T>(total[static_cast<size_t>(c)]) * scale[static_cast<size_t>(c)];
-      totals[c] = static_cast<T>(total[static_cast<size_t>(n + c)]);
-    }
+    for (int64_t c = 0; c < n; ++c) products[c] *= scale[static_cast<size_t>(c)];
   }
 
   void run(const ShapedView& dx, const View& dw, const View& db, double eps, bool training) const {

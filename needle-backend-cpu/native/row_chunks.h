@@ -8,7 +8,7 @@ namespace needle {
 
 constexpr int64_t kReduceGrain = 32768;  // elements that are worth another thread
 constexpr int64_t kRowChunk = 65536;     // elements of a row that one task takes, of rows twice as long and longer
-constexpr int64_t kPairwiseRow = 1024;   // longer rows are halved: the rounding error grows with log n, not n
+constexpr int64_t kPairwiseRow = 2048;   // longer rows are halved: the rounding error grows with log n, not n
 constexpr int64_t kRowsTogether = 64;    // short rows are folded in groups, which begin at multiples of this
 
 // The first part of a row that is halved.

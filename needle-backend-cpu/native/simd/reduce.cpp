@@ -11,6 +11,7 @@ constexpr int kChains = 8;        // independent accumulators, to hide the laten
 constexpr int kStrip = 4;         // vectors of columns that are summed down together
 constexpr int kTogether = 8;      // rows that are added to the columns' sums at once
 constexpr int64_t kAhead = 2048;  // bytes; memory is asked for so far ahead
+constexpr int64_t kAheadInRow = 8192;
 constexpr int64_t kPairwiseColumn = 128;
 constexpr int64_t kShortRow = 16;  // vectors
 
@@ -40,6 +41,7 @@ template <class F, class T> struct ReduceKernel {
       for (int c = 0; c < kChains; ++c) sums[c] = V::splat(identity());
       for (; i + kChains * V::lanes <= n; i += kChains * V::lanes) {
         for (int c = 0; c < kChains; ++c) {
+          __builtin_prefetch(reinterpret_cast<const char*>(x + i + c * V::lanes) + kAheadInRow);
           sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
         }
       }

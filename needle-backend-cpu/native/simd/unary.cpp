@@ -16,8 +16,9 @@ template <class F, class T> struct UnaryKernel {
     for (int64_t i = 0; i < n; ++i) out[i] = F()(x[i]);
   }
 
-  // The overload for functors that are cheaper where no element of a block is hard, for type T. `easy` need not give the
-  // bits of the other form, so each element goes its own way whatever its neighbours are: they depend on the threads.
+  // The overload for functors that are cheaper where no element of a block is hard, for type T. `easy` need not give
+  // the bits of the other form, so each element goes its own way whatever its neighbours are: they depend on the
+  // threads.
   template <class G = F>
   static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<T (*)(T)>(&G::easy), void()) {
     for (int64_t begin = 0; begin < n; begin += kBlock) {
