@@ -82,6 +82,8 @@ __device__ __forceinline__ void close_group_of_copies() { asm volatile("cp.async
 template <int pending> __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
+// Until none is, of no group either.
+__device__ __forceinline__ void wait_for_all_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 // Rows [first, first + count) of a head into shared memory, as W, `stride` elements from one to the next; zeros beyond
 // the head's rows and columns, up to `depth` columns.

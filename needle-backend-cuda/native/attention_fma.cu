@@ -1,7 +1,8 @@
 // Attention by multiply-adds, in the operands' own precision: a thread has R x C elements of each tile of scores.
 //
 // Both products read shared memory in packs along the summed axis or along the columns, where no two lanes meet in one
-// bank; the weights pass through shared memory too, but only from lanes of a warp to others of the same warp.
+// bank; the weights pass through shared memory too, but only from lanes of a warp to others of the same warp. The next
+// tiles are on their way while the last ones are worked on: each is asked for as soon as nobody reads its place.
 #include "attention.cuh"
 
 namespace needle {
@@ -10,16 +11,21 @@ namespace {
 constexpr int kLanes = 8;                          // threads that share a row
 constexpr int kRows = kAttentionThreads / kLanes;  // rows of a block are ty, ty + 16, ...; columns tx, tx + 8, ...
 
+constexpr size_t kSharedOfTwo = 224 << 10;  // what two blocks have of Hopper's shared memory
+
 template <class W> constexpr int kVector = 16 / static_cast<int>(sizeof(W));
 
 // D columns at most; tiles of 16 R rows and 8 C columns.
 template <class W, int D, int R, int C> struct Tiles {
   static constexpr int kTall = kRows * R, kWide = kLanes * C;
-  static constexpr int kStride = D + kVector<W>, kScoreStride = kWide + kVector<W>;
+  static constexpr int kStride = D + kVector<W>, kScoreStride = kWide + kLanes;
   static constexpr int kOut = D / kLanes;  // columns of the result that a thread has, in packs tx, tx + 8, ...
   static constexpr size_t bytes(int tall, int wide) {
     return sizeof(W) * static_cast<size_t>((tall * kTall + wide * kWide) * kStride + kTall * kScoreStride);
   }
+  // The gradients' kernels read one of their two tiles of columns last: the next gets a place of its own where two
+  // blocks still fit into a multiprocessor.
+  static constexpr int kPlaces = bytes(2, 3) <= (kSharedOfTwo / 2) ? 2 : 1;
 
   static __device__ __forceinline__ int ty() { return static_cast<int>(threadIdx.x) / kLanes; }
   static __device__ __forceinline__ int tx() { return static_cast<int>(threadIdx.x) % kLanes; }
@@ -35,7 +41,7 @@ template <class W, int D, int R, int C> struct Tiles {
 #pragma unroll
       for (int j = 0; j < C; ++j) s[i][j] = 0;
     }
-#pragma unroll 2
+#pragma unroll 4
     for (int d = 0; d < D; d += V) {
       Pack<W, V> x[R];
 #pragma unroll
@@ -62,7 +68,7 @@ template <class W, int D, int R, int C> struct Tiles {
       for (int j = 0; j < C; ++j) shared[row(i) * kScoreStride + column(j)] = weights[i][j];
     }
     __syncwarp();
-#pragma unroll 1
+#pragma unroll 2
     for (int j = 0; j < kWide; j += V) {
       Pack<W, V> x[R];
 #pragma unroll
@@ -126,11 +132,21 @@ __device__ __forceinline__ void weigh(const AttentionShape& shape, W unit, int f
     const W factor = seen[i].rise(max_of_lanes<kLanes>(most)), base = seen[i].base();
 #pragma unroll
     for (int j = 0; j < C; ++j) {
-      s[i][j] = exp2(s[i][j] - base);
+      s[i][j] = power_of_two(s[i][j] - base);
       seen[i].sum += s[i][j];
     }
 #pragma unroll
     for (int j = 0; j < N; ++j) o[i][j] *= factor;
+  }
+}
+
+// load_tile, in the background where nothing is to be converted.
+template <int count, int depth, int stride, class T, class W>
+__device__ __forceinline__ void fetch_tile(W* tile, const Heads<const T>& heads, const T* head, int first) {
+  if constexpr (std::is_same_v<T, W>) {
+    start_tile<count, depth, stride>(tile, heads, head, first);
+  } else {
+    load_tile<count, depth, stride>(tile, heads, head, first);
   }
 }
 
@@ -150,19 +166,28 @@ __global__ void __launch_bounds__(kAttentionThreads)
   const int end = shape.causal ? min(shape.keys, block.first + X::kTall) : shape.keys;
   Seen<W> seen[R];
   W o[R][X::kOut] = {}, s[R][C];
+  fetch_tile<X::kWide, D, X::kStride>(k_tile, k, k_head, 0);
   for (int column = 0; column < end; column += X::kWide) {
+    wait_for_all_copies();
     __syncthreads();
-    load_tile<X::kWide, D, X::kStride>(k_tile, k, k_head, column);
-    load_tile<X::kWide, D, X::kStride>(v_tile, v, v_head, column);
-    __syncthreads();
+    fetch_tile<X::kWide, D, X::kStride>(v_tile, v, v_head, column);
     X::score(s, q_tile, k_tile);
     weigh(shape, unit, block.first, column, s, seen, o);
+    wait_for_all_copies();
+    __syncthreads();
+    if (column + X::kWide < end) fetch_tile<X::kWide, D, X::kStride>(k_tile, k, k_head, column + X::kWide);
     X::gather(o, s, weights, v_tile);
   }
   W factor[R];
 #pragma unroll
   for (int i = 0; i < R; ++i) factor[i] = W(1) / sum_of_lanes<kLanes>(seen[i].sum);
   X::store(dst, dst.head(block.head), block.first, o, factor);
+}
+
+template <class W> __device__ __forceinline__ void swap_places(W*& a, W*& b) {
+  W* const before = a;
+  a = b;
+  b = before;
 }
 
 template <class T, int D, int R, int C>
@@ -172,8 +197,9 @@ __global__ void __launch_bounds__(kAttentionThreads)
   using X = Tiles<W, D, R, C>;
   extern __shared__ __align__(16) unsigned char memory[];
   W *const q_tile = reinterpret_cast<W*>(memory), *const g_tile = q_tile + X::kTall * X::kStride;
-  W *const k_tile = g_tile + X::kTall * X::kStride, *const v_tile = k_tile + X::kWide * X::kStride;
-  W* const weights = v_tile + X::kWide * X::kStride;
+  constexpr int tile = X::kWide * X::kStride;
+  W *const k_tiles = g_tile + X::kTall * X::kStride, *const v_tile = k_tiles + X::kPlaces * tile;
+  W* const weights = v_tile + tile;
   const BlockOfHead block(shape.batch, shape.queries, X::kTall, shape.causal);
   const T *const k_head = a.k.head(block.head), *const v_head = a.v.head(block.head);
   load_tile<X::kTall, D, X::kStride>(q_tile, a.q, a.q.head(block.head), block.first);
@@ -194,21 +220,30 @@ __global__ void __launch_bounds__(kAttentionThreads)
 
   const int end = shape.causal ? min(shape.keys, block.first + X::kTall) : shape.keys;
   Seen<W> seen[R];
-  W o[R][X::kOut] = {}, s[R][C], of_weights[R][C];
+  W o[R][X::kOut] = {}, s[R][C], of_weights[R][C], *k_tile = k_tiles, *next_k = k_tiles + (X::kPlaces - 1) * tile;
+  fetch_tile<X::kWide, D, X::kStride>(k_tile, a.k, k_head, 0);
+  fetch_tile<X::kWide, D, X::kStride>(v_tile, a.v, v_head, 0);
   for (int column = 0; column < end; column += X::kWide) {
+    const int next = column + X::kWide;
+    wait_for_all_copies();
     __syncthreads();
-    load_tile<X::kWide, D, X::kStride>(k_tile, a.k, k_head, column);
-    load_tile<X::kWide, D, X::kStride>(v_tile, a.v, v_head, column);
-    __syncthreads();
+    if (X::kPlaces == 2 && next < end) fetch_tile<X::kWide, D, X::kStride>(next_k, a.k, k_head, next);
     X::score(s, q_tile, k_tile);
     weigh(shape, unit, block.first, column, s, seen, o);
     X::score(of_weights, g_tile, v_tile);
+    __syncthreads();
+    if (next < end) fetch_tile<X::kWide, D, X::kStride>(v_tile, a.v, v_head, next);
 #pragma unroll
     for (int i = 0; i < R; ++i) {
 #pragma unroll
       for (int j = 0; j < C; ++j) s[i][j] *= of_weights[i][j] - delta[i];
     }
     X::gather(o, s, weights, k_tile);
+    if (X::kPlaces == 1) {
+      __syncthreads();
+      if (next < end) fetch_tile<X::kWide, D, X::kStride>(k_tile, a.k, k_head, next);
+    }
+    swap_places(k_tile, next_k);
   }
   W factor[R];
 #pragma unroll
@@ -230,19 +265,24 @@ __global__ void __launch_bounds__(kAttentionThreads)
   using X = Tiles<W, D, R, C>;
   extern __shared__ __align__(16) unsigned char memory[];
   W *const k_tile = reinterpret_cast<W*>(memory), *const v_tile = k_tile + X::kTall * X::kStride;
-  W *const q_tile = v_tile + X::kTall * X::kStride, *const g_tile = q_tile + X::kWide * X::kStride;
-  W* const weights = g_tile + X::kWide * X::kStride;
+  constexpr int tile = X::kWide * X::kStride;
+  W *const q_tiles = v_tile + X::kTall * X::kStride, *const g_tile = q_tiles + X::kPlaces * tile;
+  W* const weights = g_tile + tile;
   const BlockOfHead block(shape.batch, shape.keys, X::kTall, false);
   const T *const q_head = a.q.head(block.head), *const g_head = a.g.head(block.head);
   load_tile<X::kTall, D, X::kStride>(k_tile, a.k, a.k.head(block.head), block.first);
   load_tile<X::kTall, D, X::kStride>(v_tile, a.v, a.v.head(block.head), block.first);
 
   W to_k[R][X::kOut] = {}, to_v[R][X::kOut] = {}, s[R][C], of_weights[R][C];
-  for (int column = shape.causal ? block.first / X::kWide * X::kWide : 0; column < shape.queries; column += X::kWide) {
+  W *q_tile = q_tiles, *next_q = q_tiles + (X::kPlaces - 1) * tile;
+  const int start = shape.causal ? block.first / X::kWide * X::kWide : 0;
+  fetch_tile<X::kWide, D, X::kStride>(q_tile, a.q, q_head, start);
+  fetch_tile<X::kWide, D, X::kStride>(g_tile, a.g, g_head, start);
+  for (int column = start; column < shape.queries; column += X::kWide) {
+    const int next = column + X::kWide;
+    wait_for_all_copies();
     __syncthreads();
-    load_tile<X::kWide, D, X::kStride>(q_tile, a.q, q_head, column);
-    load_tile<X::kWide, D, X::kStride>(g_tile, a.g, g_head, column);
-    __syncthreads();
+    if (X::kPlaces == 2 && next < shape.queries) fetch_tile<X::kWide, D, X::kStride>(next_q, a.q, q_head, next);
     X::score(s, k_tile, q_tile);
     W delta[C];
 #pragma unroll
@@ -253,17 +293,24 @@ __global__ void __launch_bounds__(kAttentionThreads)
       delta[j] = query < shape.queries ? a.deltas[at] : W(0);
 #pragma unroll
       for (int i = 0; i < R; ++i) {
-        s[i][j] = shape.sees(query, block.first + X::row(i)) ? exp2(s[i][j] * unit - log) : W(0);
+        s[i][j] = shape.sees(query, block.first + X::row(i)) ? power_of_two(s[i][j] * unit - log) : W(0);
       }
     }
     X::gather(to_v, s, weights, g_tile);
     X::score(of_weights, v_tile, g_tile);
+    __syncthreads();
+    if (next < shape.queries) fetch_tile<X::kWide, D, X::kStride>(g_tile, a.g, g_head, next);
 #pragma unroll
     for (int i = 0; i < R; ++i) {
 #pragma unroll
       for (int j = 0; j < C; ++j) s[i][j] *= of_weights[i][j] - delta[j];
     }
     X::gather(to_k, s, weights, q_tile);
+    if (X::kPlaces == 1) {
+      __syncthreads();
+      if (next < shape.queries) fetch_tile<X::kWide, D, X::kStride>(q_tile, a.q, q_head, next);
+    }
+    swap_places(q_tile, next_q);
   }
   W factor[R], one[R];
 #pragma unroll
@@ -285,7 +332,7 @@ template <class T, class F> void visit_tiles(const AttentionShape& shape, F f) {
     return f(Constant<256>(), Constant<2>(), Constant<4>(), Constant<1>(), Constant<4>());
   } else {
     if constexpr (sizeof(T) == 4) {
-      if (columns <= 64) return f(Constant<64>(), Constant<8>(), Constant<8>(), Constant<4>(), Constant<8>());
+      if (columns <= 64) return f(Constant<64>(), Constant<4>(), Constant<8>(), Constant<4>(), Constant<4>());
       if (columns <= 128) return f(Constant<128>(), Constant<4>(), Constant<4>(), Constant<4>(), Constant<4>());
     }
     return f(Constant<256>(), Constant<4>(), Constant<4>(), Constant<2>(), Constant<4>());
@@ -315,9 +362,9 @@ template <class T> void attention_grad_fma(const AttentionShape& shape, const At
     using X = Tiles<Wide<T>, D, R, C>;
     const double unit = shape.scale * kLog2E;
     launch(attend_grad_queries<T, D, R, C>, blocks_of(shape, shape.queries, X::kTall), kAttentionThreads,
-           X::bytes(2, 2), shape, unit, shape.scale, grad);
-    launch(attend_grad_keys<T, D, R, C>, blocks_of(shape, shape.keys, X::kTall), kAttentionThreads, X::bytes(2, 2),
-           shape, unit, shape.scale, grad);
+           X::bytes(2, 1 + X::kPlaces), shape, unit, shape.scale, grad);
+    launch(attend_grad_keys<T, D, R, C>, blocks_of(shape, shape.keys, X::kTall), kAttentionThreads,
+           X::bytes(2, 1 + X::kPlaces), shape, unit, shape.scale, grad);
   });
 }
 

@@ -74,6 +74,8 @@ Methods methods({
     kernel<&batch_norm_grad>("batch_norm_grad"),
     kernel<&attention>("attention"),
     kernel<&attention_grad>("attention_grad"),
+    kernel<&lstm>("lstm"),
+    kernel<&lstm_grad>("lstm_grad"),
     kernel<&argsort>("argsort"),
     kernel<&gather>("gather"),
     kernel<&scatter_add>("scatter_add"),

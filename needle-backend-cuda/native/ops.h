@@ -71,6 +71,11 @@ void attention_grad(const ShapedView& dq, const ShapedView& dk, const ShapedView
                     const ShapedView& q, const ShapedView& k, const ShapedView& v, const ShapedView& y, bool causal,
                     double scale);
 
+void lstm(const ShapedView& dst, const View& inputs, const View& h, const View& c, const View& weight,
+          const View& bias);
+void lstm_grad(const View& dinputs, const View& dh, const View& dc, const std::vector<View>& wanted_h,
+               const std::vector<View>& wanted_c, const ShapedView& kept, const View& c, const View& weight);
+
 void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool descending);
 
 void gather(const ShapedView& dst, const ShapedView& x, const ShapedView& index);

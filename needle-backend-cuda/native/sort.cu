@@ -131,10 +131,25 @@ template <class W> __device__ __forceinline__ Candidate<W> best_of_block(Candida
   return best_of_warp(lane < static_cast<int>(blockDim.x) / kWarp ? partial[lane] : Candidate<W>{W(0), -1});
 }
 
-// The best of each chunk of a row, by a block.
+// Results of argmax: int32 or int64.
+struct Positions {
+  void* data;
+  bool is_long;
+
+  explicit Positions(const View& dst) : data(dst.data), is_long(dst.dtype == DType::kInt64) {}
+  __device__ __forceinline__ void put(int64_t r, int64_t at) const {
+    if (is_long) {
+      static_cast<int64_t*>(data)[r] = at;
+    } else {
+      static_cast<int32_t*>(data)[r] = static_cast<int32_t>(at);
+    }
+  }
+};
+
+// The best of each chunk of a row, by a block: into `out` (rows, chunks), or where there is one chunk into `dst`.
 template <class T>
-__global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const Axes axes, const T* x,
-                               Candidate<Wide<T>>* out) {
+__global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const Axes axes, bool packs, const T* x,
+                               Candidate<Wide<T>>* out, const Positions dst) {
   const int64_t r = blockIdx.x / chunks, begin = blockIdx.x % chunks * chunk;
   const int64_t end = begin + chunk < n ? begin + chunk : n;
   x += axes.row(r);
@@ -143,9 +158,26 @@ __global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const A
     const bool wins = best.at < 0 || value > best.value || (value != value && best.value == best.value);
     if (wins) best = {value, at};
   };
+  constexpr int kAhead = 8;  // packs or elements asked for before the first is used
   int64_t j = begin + threadIdx.x;
-  if (axes.columns_are_even()) {
-    constexpr int kAhead = 8;  // elements asked for before the first is used
+  if (packs) {
+    constexpr int count = kPerPack<T>;
+    const auto take_pack = [&](const Pack<T, count>& pack, int64_t at) {
+#pragma unroll
+      for (int k = 0; k < count; ++k) take(widen(pack.at[k]), at + k);
+    };
+    const int64_t step = int64_t{blockDim.x} * count;
+    for (j = begin + int64_t{threadIdx.x} * count; j + (kAhead - 1) * step + count <= end; j += kAhead * step) {
+      Pack<T, count> ahead[kAhead];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k) ahead[k] = load_pack<count>(x + j + k * step);
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k) take_pack(ahead[k], j + k * step);
+    }
+    for (; j + count <= end; j += step) take_pack(load_pack<count>(x + j), j);
+    for (; j < end; ++j) take(widen(x[j]), j);  // of the one thread that is at the end
+    j = end;
+  } else if (axes.columns_are_even()) {
     const int64_t stride = axes.column(1);
     for (; j + (kAhead - 1) * int64_t{blockDim.x} < end; j += kAhead * int64_t{blockDim.x}) {
       T values[kAhead];
@@ -157,18 +189,23 @@ __global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const A
   }
   for (; j < end; j += blockDim.x) take(widen(x[axes.column(j)]), j);
   best = best_of_block(best);
-  if (threadIdx.x == 0) out[blockIdx.x] = best;
+  if (threadIdx.x > 0) return;
+  if (chunks > 1) {
+    out[blockIdx.x] = best;
+  } else {
+    dst.put(r, best.at);
+  }
 }
 
-template <class W, class I>
-__global__ void best_of_rows(int64_t rows, int64_t chunks, const Candidate<W>* chunk, I* dst) {
+template <class W>
+__global__ void best_of_rows(int64_t rows, int64_t chunks, const Candidate<W>* chunk, const Positions dst) {
   const int64_t r = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (r >= rows) return;
   Candidate<W> best{W(0), -1};
   for (int64_t i = 0; i < chunks; ++i) {
     if (chunk[r * chunks + i].beats(best)) best = chunk[r * chunks + i];
   }
-  dst[r] = static_cast<I>(best.at);
+  dst.put(r, best.at);
 }
 
 // The sum of the threads before this one, and of all.
@@ -244,7 +281,7 @@ struct Chunks {
 
   Chunks(int64_t rows, int64_t n) {
     const int64_t wanted = std::min(ceil_div(4 * multiprocessors(), rows), ceil_div(n, 4096));
-    length = ceil_div(n, std::max<int64_t>(wanted, 1));
+    length = ceil_div(ceil_div(n, std::max<int64_t>(wanted, 1)), kWarp) * kWarp;  // of whole packs
     count = ceil_div(n, length);
   }
 };
@@ -264,15 +301,16 @@ void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
   const Chunks chunks(rows, n);
   visit_dtype(x.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const Workspace space(static_cast<size_t>(rows * chunks.count) * sizeof(Candidate<Wide<T>>));
+    const Axes axes(x, rows, n);
+    const bool packs = axes.columns_are_packed() && axes.aligned_rows(x.as<const T>(), kPerPack<T>);
+    const int64_t kept = chunks.count > 1 ? rows * chunks.count : 0;
+    const Workspace space(static_cast<size_t>(kept) * sizeof(Candidate<Wide<T>>));
     auto* best = space.as<Candidate<Wide<T>>>();
     const unsigned threads = chunks.length <= 4096 ? 4 * kWarp : 16 * kWarp;
     launch(best_of_chunks<T>, static_cast<unsigned>(rows * chunks.count), threads, 0, n, chunks.length, chunks.count,
-           Axes(x, rows, n), x.as<const T>(), best);
-    visit_index(dst.dtype, [&](auto index) {
-      using I = typename decltype(index)::type;
-      launch(best_of_rows<Wide<T>, I>, blocks_for(rows, kThreads), kThreads, 0, rows, chunks.count, best, dst.as<I>());
-    });
+           axes, packs, x.as<const T>(), best, Positions(dst));
+    if (chunks.count == 1) return;
+    launch(best_of_rows<Wide<T>>, blocks_for(rows, kThreads), kThreads, 0, rows, chunks.count, best, Positions(dst));
   });
 }
 

@@ -19,7 +19,7 @@ course device drawing dtype probing operators shape
 expression fallback layout op precision result_types
 backend indexing isolation
 formulas host host_arrays plugin views
-reference_layers
+reference_layers reference_recurrent
 reference
 registry
 backend_ndarray.device dispatch
@@ -28,8 +28,8 @@ reductions
 ndarray program.graph
 backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
-ops.curves ops.recurrent program.capture program.epilogues program.fusion program.layouts program.memory program.picture
-program.steady program.unfolding program.updates
+composed_recurrent ops.curves program.capture program.epilogues program.fusion program.layouts program.memory
+ops.recurrent program.picture program.steady program.unfolding program.updates
 program.recompute
 profiler program.order program.passes
 program.plan

@@ -1,3 +1,4 @@
+from collections.abc import Sequence as Sequence_
 from typing import Any
 
 from needle.backend import Pair, View
@@ -44,6 +45,17 @@ def conv2d_grad_input_direct(
 ) -> None: ...
 def conv2d_grad_weight_direct(
     dst: View, x: View, g: View, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None: ...
+def lstm(dst: View, inputs: View, h: View, c: View, weight: View, bias: View) -> None: ...
+def lstm_grad(
+    dinputs: View,
+    dh: View,
+    dc: View,
+    wanted_h: Sequence_[View],
+    wanted_c: Sequence_[View],
+    kept: View,
+    c: View,
+    weight: View,
 ) -> None: ...
 def memory_stats(index: int) -> dict[str, int]: ...
 def reset_peak(index: int) -> None: ...

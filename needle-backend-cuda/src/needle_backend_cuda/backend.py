@@ -26,7 +26,7 @@ _FLOATS_ONLY = frozenset(
         "softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "cross_entropy", "cross_entropy_grad",
         "sgd_step", "adam_step", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
         "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
-        "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad",
+        "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad", "lstm", "lstm_grad",
     }
 )  # fmt: skip
 _HALVES = frozenset({float16, bfloat16})
@@ -80,6 +80,8 @@ class CudaBackend(Backend):
     batch_norm_grad = staticmethod(_ext.batch_norm_grad)
     attention = staticmethod(_ext.attention)
     attention_grad = staticmethod(_ext.attention_grad)
+    lstm = staticmethod(_ext.lstm)
+    lstm_grad = staticmethod(_ext.lstm_grad)
     argsort = staticmethod(_ext.argsort)
     gather = staticmethod(_ext.gather)
     scatter_add = staticmethod(_ext.scatter_add)

@@ -346,6 +346,21 @@ class Backend(ABC):
         """The gradients of attention's q, k and v, given g of its result y."""
         _missing("attention_grad")
 
+    def lstm(self, dst: View, inputs: View, h: View, c: View, weight: View, bias: View) -> None:
+        """dst (6, T, B, H) = h, c and the gates i, f, g, o of each of T times: the gates are sigmoids (g: tanh) of
+        inputs[t] (B, 4H) + h @ weight (H, 4H) + bias (4H,), c = f * c + i * g and h = o * tanh(c); h and c (B, H) are
+        the state before."""
+        _missing("lstm")
+
+    def lstm_grad(
+        self, dinputs: View, dh: View, dc: View, wanted_h: Sequence[View], wanted_c: Sequence[View], kept: View,
+        c: View, weight: View,
+    ) -> None:  # fmt: skip
+        """The gradients of lstm's inputs (T, B, 4H), h and c, given those of h at all times (T, B, H) and of the last
+        c, each a list of one view or of none, and lstm's result. dinputs is what the weight's and the bias's are made
+        of."""
+        _missing("lstm_grad")
+
     def sgd_step(
         self, params: Sequence[View], grads: Sequence[View], velocities: Sequence[View],
         lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool,

@@ -28,7 +28,7 @@ Plan = Callable[..., None]
 WRITES = {"unary": (1,), "binary": (1,), "binary_scalar": (1,), "reduce": (1,), "random": (1,), "sgd_step": (0, 2),
           "adam_step": (0, 2, 3), "pool2d": (1,), "pool2d_grad": (1,), "layer_norm_grad": (0, 1, 2),
           "rms_norm_grad": (0, 1), "moments": (0, 1), "batch_norm_grad": (0, 1, 2),
-          "attention_grad": (0, 1, 2), "elementwise": (0,)}  # fmt: skip
+          "attention_grad": (0, 1, 2), "lstm_grad": (0, 1, 2), "elementwise": (0,)}  # fmt: skip
 # Primitives whose contract lets some arguments have any strides, on every backend.
 _ANY_STRIDES = {"copy": (0, 1), "gather": (2,), "scatter_add": (1,)}
 # Primitives that take one element in place of a whole operand.
@@ -39,7 +39,8 @@ _ONE_TYPE = frozenset({
     "copy", "matmul", "linear", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
     "pool2d_grad", "layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm",
     "batch_norm_relu", "batch_norm_grad", "attention", "attention_grad", "softmax", "softmax_grad", "log_softmax",
-    "log_softmax_grad", "gather", "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step",
+    "log_softmax_grad", "gather", "scatter_add", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step", "lstm",
+    "lstm_grad",
 })  # fmt: skip
 _INDEX = {"gather": 2, "scatter_add": 1, "cross_entropy": 2, "cross_entropy_grad": 3}
 

@@ -27,6 +27,7 @@ from needle.host_arrays import Array, elements, limit, read, write
 from needle.kinds import Binary, Random, Reduce, Unary
 from needle.layout import Layout
 from needle.reference_layers import LayerReference
+from needle.reference_recurrent import RecurrentReference
 
 
 class HostBuffer:
@@ -150,7 +151,7 @@ REDUCE: dict[Reduce, np.ufunc] = {
 }
 
 
-class NumpyBackend(LayerReference, Backend):
+class NumpyBackend(LayerReference, RecurrentReference, Backend):
     """The device `numpy`."""
 
     dtypes = frozenset(DTYPES)
@@ -160,7 +161,7 @@ class NumpyBackend(LayerReference, Backend):
          "log_softmax_grad", "cross_entropy", "cross_entropy_grad", "sgd_step", "adam_step", "argsort", "conv2d",
          "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d", "pool2d_grad", "layer_norm",
          "layer_norm_grad", "rms_norm", "rms_norm_grad", "moments", "batch_norm", "batch_norm_relu",
-         "batch_norm_grad", "attention", "attention_grad"}
+         "batch_norm_grad", "attention", "attention_grad", "lstm", "lstm_grad"}
     )  # fmt: skip
     in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 

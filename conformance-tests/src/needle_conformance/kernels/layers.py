@@ -263,6 +263,48 @@ def _argsort(trial: KernelTrial) -> Iterator[Arguments]:
 
 _SORTED = (*_VIEWS, "one_row", "one_column", "no_rows", "tails", "large", "special")
 
+# By layout, times, rows, units.
+_LSTM_SIZES: dict[str, list[tuple[int, int, int]]] = {
+    "sizes": [(1, 1, 1), (4, 1, 3), (2, 0, 3), (3, 5, 8), (2, 13, 9), (2, 25, 17)],
+    "large": [(7, 33, 40), (3, 5, 131)],
+}
+
+
+def _walks(trial: KernelTrial) -> Iterator[tuple[_Operands, list[Operand], int, int, int]]:
+    """inputs, h, c, weight and bias, and the sizes."""
+    for t, b, n in _LSTM_SIZES.get(trial.layout, [(3, 2, 4)]):
+        made = _Operands(trial)
+        shapes = (t, b, 4 * n), (b, n), (b, n), (n, 4 * n), (4 * n,)
+        yield made, [made.drawn(*shape, x=floats(low=-1, high=1)) for shape in shapes], t, b, n
+
+
+def _lstm(trial: KernelTrial) -> Iterator[Arguments]:
+    for made, given, t, b, n in _walks(trial):
+        yield [made.out(6, t, b, n), *given]
+
+
+def _lstm_grad(trial: KernelTrial) -> Iterator[Arguments]:
+    """Of h at all times, of the last c, of both."""
+    for of_h, of_c in ((True, False), (False, True), (True, True)):
+        for made, given, t, b, n in _walks(trial):
+            wanted = [made.drawn(t, b, n)] * of_h, [made.drawn(b, n)] * of_c
+            outs = [made.out(t, b, 4 * n), made.out(b, n), made.out(b, n)]
+            yield [*outs, *wanted, made.of(_walked(*given)), given[2], given[3]]
+
+
+def _walked(*given: Operand) -> Any:
+    """The result of lstm, which its gradient is given."""
+    inputs, h, c, weight, bias = (np.asarray(x.values, np.float64) for x in given)
+    kept = []
+    for x in inputs:
+        i, f, g, o = np.split(x + h @ weight + bias, 4, axis=-1)
+        i, f, g, o = 1 / (1 + np.exp(-i)), 1 / (1 + np.exp(-f)), np.tanh(g), 1 / (1 + np.exp(-o))
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        kept.append([h, c, i, f, g, o])
+    return np.asarray(kept).reshape(len(inputs), 6, *h.shape).swapaxes(0, 1)
+
+
 # Sums of products are right to some units in the last place of the terms. Composed, each step rounds halves.
 _PRODUCTS = {"float64": 1e-11, "float32": 5e-4, "float16": 1e-1, "bfloat16": 1.0}
 _MEANS = {"float64": 1e-13, "float32": 4e-6, "float16": 8e-3, "bfloat16": 6e-2}
@@ -293,5 +335,7 @@ KERNELS = [
     _layer("batch_norm_grad", _batch_norm_grad, _NEAR),
     _layer("attention", _attention(grad=False), _WEIGHTED),
     _layer("attention_grad", _attention(grad=True), _WEIGHTED),
+    _layer("lstm", _lstm, _WEIGHTED),
+    _layer("lstm_grad", _lstm_grad, _NEAR),
     Kernel("argsort", "argsort", _argsort, DTYPES, _SORTED),
 ]

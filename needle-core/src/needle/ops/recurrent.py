@@ -1,14 +1,12 @@
 """LSTM: a whole sequence as one op, whose results are handed out in parts (see `parts.py`)."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from needle import dispatch, formulas
+from needle import dispatch, formulas, tracing
+from needle.composed_recurrent import walk, walk_back
 from needle.errors import ShapeError
-from needle.layout import Layout
 from needle.ndarray import NDArray
-from needle.one_pass import one_pass
 from needle.op import Array, Cotangents, Op, reads
 from needle.ops.norm import each_of
 from needle.ops.parts import Pieces
@@ -38,9 +36,10 @@ class LSTM(Op):
 
     def forward(self, inputs: NDArray, h: NDArray, c: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
         kept = inputs.new((6, *inputs.shape[:2], weight.shape[0]), inputs.dtype)
-        for given, *into in zip(_items(inputs), *map(_items, _items(kept)), strict=True):
-            sums = h.linear(weight, bias)
-            h, c, *_ = one_pass(formulas.lstm_step, *_gates(given), *_gates(sums), c, into=into)
+        if _is_one_call(kept):
+            dispatch.run(kept.device, "lstm", kept, inputs, h, c, weight, bias)
+        else:
+            walk(kept, inputs, h, c, weight, bias)
         return kept
 
     def vjp(self, g: Pieces, y: Array, inputs: Array, h: Array, c: Array, weight: Array, bias: Array) -> Cotangents:
@@ -66,42 +65,25 @@ class LSTMResult(Op):
         return (Pieces({self.part: g}),)
 
 
-def _items(x: NDArray) -> list[NDArray]:
-    """x[0], x[1] and so on: views, at less cost than an index each."""
-    return [x.viewed(layout) for layout in _layouts(x.layout, 0, x.shape[0], drop=True)]
+def _is_one_call(kept: NDArray) -> bool:
+    """Whether the device walks by itself. A capture gets the steps, unless the device records: passes join them."""
+    if not kept.dtype.is_float or not dispatch.offers(kept.device, "lstm"):
+        return False
+    return tracing.active is None or dispatch.offers(kept.device, "recording")
 
 
-def _gates(x: NDArray) -> list[NDArray]:
-    """(B, 4H) as four views (B, H)."""
-    return [x.viewed(layout) for layout in _layouts(x.layout, 1, 4, drop=False)]
-
-
-@lru_cache(maxsize=1024)
-def _layouts(layout: Layout, axis: int, count: int, drop: bool) -> tuple[Layout, ...]:
-    """Equal parts along an axis; `drop` an axis of which each has one position."""
-    n, step = layout.shape[axis] // count, layout.strides[axis]
-    kept = () if drop else (n,)
-    shape = (*layout.shape[:axis], *kept, *layout.shape[axis + 1 :])
-    strides = (*layout.strides[:axis], *(() if drop else (step,)), *layout.strides[axis + 1 :])
-    return tuple([Layout(shape, strides, layout.offset + i * n * step) for i in range(count)])
-
-
-def _gradients(dh: NDArray | None, dc: Any, kept: NDArray, h: Any, c: Any, weight: Any) -> tuple[Any, ...]:
+def _gradients(dh: NDArray | None, dc: NDArray | None, kept: NDArray, h: Any, c: Any, weight: Any) -> tuple[Any, ...]:
     """Of all inputs, from those of h at all times and of the last c, either of which may be None."""
     _, steps, batch, n = kept.shape
+    wanted = [x for x in (dh,) if x is not None], [x for x in (dc,) if x is not None]
     sums = kept.new((steps, batch, 4 * n), kept.dtype)  # cotangents of what goes into the gates
-    slopes, back, turned = kept.new((4, batch, n), kept.dtype), None, weight.mT
-    of_gates, in_order = _items(slopes), slopes.permute(1, 0, 2)
-    _, cells, *gates = (_items(x) for x in _items(kept))
-    wanted = None if dh is None else _items(dh)
-    for t, into in reversed(list(enumerate(_items(sums)))):
-        before, next_dc = cells[t - 1] if t else c, kept.new((batch, n), kept.dtype)
-        values = [None if wanted is None else wanted[t], back, dc, *[gate[t] for gate in gates], cells[t], before]
-        one_pass(formulas.lstm_step_grad, *values, into=[*of_gates, next_dc])
-        dispatch.copy(kept.device, into.reshape(batch, 4, n), in_order)
-        back, dc = into @ turned, next_dc
+    if _is_one_call(kept):
+        back, of_c = kept.new(h.shape, h.dtype), kept.new(c.shape, c.dtype)
+        dispatch.run(kept.device, "lstm_grad", sums, back, of_c, *wanted, kept, c, weight)
+    else:
+        back, of_c = walk_back(sums, *wanted, kept, c, weight)
     rows = sums.reshape(steps * batch, 4 * n)
     weights = h.mT @ rows[:batch]
     if steps > 1:
         weights = weights + kept[HIDDEN, :-1].reshape(-1, n).mT @ rows[batch:]
-    return sums, back, dc, weights, rows.sum(0)
+    return sums, back, of_c, weights, rows.sum(0)
