@@ -1,6 +1,6 @@
 """Writes the figures of results into a page on performance: python -m bench.page docs/performance-cpu.md JSON...
 
-Of a run on the CPU a row for each family of works, of one on a GPU a row for each work.
+A run has a row for each family of works; the first of those on GPUs has a row for each work.
 """
 
 import json
@@ -14,37 +14,30 @@ from bench.report import duration
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
-def figures(result: dict[str, Any]) -> str:
-    """One run as a paragraph and its tables."""
-    return on_cpu(result) if result["device"] == "cpu" else on_gpu(result)
-
-
-def on_cpu(result: dict[str, Any]) -> str:
+def figures(result: dict[str, Any], each: bool) -> str:
+    """One run as a paragraph and its tables: of each work, or of families."""
     threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
-    lines = [
-        f"### {threads.capitalize()}",
-        "",
-        f"{result['machine']['cpu']}, {result['backend']}; {circumstances(result)}",
-        "",
+    on_cpu = result["device"] == "cpu"
+    title = threads.capitalize() if on_cpu else result["backend"].split(",")[0]
+    machine = f"{result['machine']['cpu']}, " if on_cpu else f"Host {result['machine']['cpu']}, {threads}, "
+    head = [f"### {title}", "", f"{machine}{result['backend']}; {circumstances(result)}", ""]
+    return "\n".join([*head, *(works(result) if each and not on_cpu else families(result)), memory(result)])
+
+
+def families(result: dict[str, Any]) -> list[str]:
+    return [
         "| family | works | ratio, geometric mean | largest ratio | share of the ceiling, median | lowest share |",
         "|---|---|---|---|---|---|",
+        *(row(result, group) for group in result["means"]),
     ]
-    return "\n".join([*lines, *(row(result, group) for group in result["means"]), memory(result)])
 
 
-def on_gpu(result: dict[str, Any]) -> str:
-    lines = [f"{result['backend']}; host {result['machine']['cpu']}, {result['threads']} threads; "
-             f"{circumstances(result)}"]  # fmt: skip
+def works(result: dict[str, Any]) -> list[str]:
+    lines = ["| work | Needle | PyTorch | ratio | share of the ceiling |", "|---|---|---|---|---|"]
     for group, mean in result["means"].items():
-        lines += [
-            "",
-            f"### {group[0].upper()}{group[1:]}",
-            "",
-            "| work | Needle | PyTorch | ratio | share of the ceiling |",
-        ]
-        lines += ["|---|---|---|---|---|", *(single(r) for r in result["results"] if r["group"] == group)]
-        lines += [f"| geometric mean | | | {mean:.2f} | |"]
-    return "\n".join([*lines, memory(result)])
+        lines += [f"| **{group}** | | | **{mean:.2f}** | |"]
+        lines += [single(r) for r in result["results"] if r["group"] == group]
+    return lines
 
 
 def circumstances(result: dict[str, Any]) -> str:
@@ -88,7 +81,7 @@ def main(page: Path, results: list[Path]) -> None:
     text = page.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    tables = "\n\n".join(figures(json.loads(path.read_text())) for path in results)
+    tables = "\n\n".join(figures(json.loads(path.read_text()), i == 0) for i, path in enumerate(results))
     page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
 
 
