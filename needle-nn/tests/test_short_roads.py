@@ -227,3 +227,29 @@ def test_linear_and_relu_are_one_pass_unless_somebody_looks(device: needle.Devic
         right = x.numpy().T @ (sign * (result.numpy() > 0))
         np.testing.assert_allclose(layer.weight.grad.numpy(), right, rtol=1e-5, atol=1e-5)
     assert seen
+
+
+def test_compiled_functions_see_what_happens_to_modules_of_one_pass(rng: np.random.Generator) -> None:
+    """Hooks and a `forward` of its own, that a module was given after the capture."""
+    linear, relu, norm = nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm2d(4)
+    layer = nn.TransformerLayer(4, 1, 4, 8)
+    for model, shape, modules in (
+        (nn.Sequential(linear, relu), (3, 4), [linear, relu]),
+        (nn.Sequential(norm, nn.ReLU()), (2, 4, 3, 3), [norm]),
+        (layer, (2, 3, 4), [layer.linear1]),
+    ):
+        x, compiled = Tensor(rng.standard_normal(shape), dtype="float32"), needle.compile(model.eval())
+        with needle.no_grad():
+            for _ in range(3):
+                before = compiled(x).numpy()
+            for module in modules:
+                handle = module.register_forward_hook(lambda module, args, result: result * 0.0 + 7.0)
+                np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-5)
+                assert not np.allclose(compiled(x).numpy(), before)
+                handle.remove()
+                own = type(module).forward
+                module.forward = lambda x, module=module, own=own: own(module, x) * 0.0 + 5.0
+                np.testing.assert_allclose(compiled(x).numpy(), model(x).numpy(), rtol=1e-5)
+                assert not np.allclose(compiled(x).numpy(), before)
+                del module.forward
+                np.testing.assert_allclose(compiled(x).numpy(), before, rtol=1e-5)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from needle import Tensor
+from needle import Tensor, tracing
 from needle.errors import ArgumentError
 from needle_nn.nn.activation import ReLU
 from needle_nn.nn.linear import Linear
@@ -106,8 +106,9 @@ _WITH_RELU = (BatchNorm2d, Linear)  # have a pass for themselves and a ReLU behi
 
 def with_relu(module: Module, x: Any) -> Tensor | None:
     """relu of a module's result in one pass, so that what is before the relu is neither written nor kept; None where
-    the module has no such pass or somebody looks at what it gives."""
-    if type(module) not in _WITH_RELU or not _untouched(module):
+    the module has no such pass, somebody looks at what it gives, or a function is captured: that fuses by itself, and
+    asks each module again whether it is still called as it was."""
+    if type(module) not in _WITH_RELU or not _untouched(module) or tracing.active is not None:
         return None
     assert isinstance(module, BatchNorm2d | Linear)
     return module.with_relu(x)

@@ -60,9 +60,9 @@ class Module:
             raise
 
     def _mode(self) -> Any:
-        """What a call depends on beside parameters and `forward`: for compiled functions, which ask again and again."""
+        """What a call depends on beside parameters and the class: for compiled functions, which ask again and again."""
         hooks = vars(self).get("_hooks")
-        return self.training, () if hooks is None else hooks.numbers()
+        return self.training, () if hooks is None else hooks.numbers(), vars(self).get("forward")
 
     # Hooks; each registration gives a handle that can be removed.
 

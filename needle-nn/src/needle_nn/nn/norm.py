@@ -4,7 +4,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from needle import Device, Tensor, init, tracing
+from needle import Device, Tensor, init
 from needle.errors import ShapeError
 from needle.fused import promoted
 from needle.image import batch_norm2d
@@ -45,9 +45,8 @@ class _BatchNorm(Module):
         return y.permute((0, x.ndim - 1, *range(1, x.ndim - 1)))
 
     def with_relu(self, x: Tensor) -> Tensor | None:
-        """relu of this layer's result in one pass, or None where that takes the layers one by one: in training, and
-        under a capture, which fuses by itself."""
-        if self.training or tracing.active is not None or not isinstance(x, Tensor):
+        """relu of this layer's result in one pass, or None where that takes the layers one by one: in training."""
+        if self.training or not isinstance(x, Tensor):
             return None
         shape = x.shape
         if len(shape) != 4 or shape[1] != self.dim:

@@ -14,9 +14,11 @@
 #ifndef NEEDLE_BUFFER_TYPE_H
 #define NEEDLE_BUFFER_TYPE_H
 
+#include <cstddef>
 #include <new>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "python.h"
 
