@@ -1,5 +1,6 @@
 """The functions of `needle`: each takes Tensors, arrays or numbers and is one line onto a Tensor's method or an op."""
 
+from builtins import all as builtin_all
 from builtins import any as builtin_any
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -10,7 +11,7 @@ from needle.errors import DTypeError, NotATensorError, ShapeError
 from needle.face import Tensor
 from needle.graph import enable_grad
 from needle.kinds import Binary, Unary
-from needle.ops.elementwise import UNARY_OPS
+from needle.ops.elementwise import UNARY_OPS, Clip
 from needle.ops.movement import Concatenate, Reshape
 from needle.ops.pairwise import BINARY_OPS
 from needle.ops.parts import Part, Whole
@@ -115,8 +116,10 @@ def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def clip(x: TensorLike, low: float | None = None, high: float | None = None) -> Tensor:
-    """x, but at least `low` and at most `high`."""
+    """x, but at least `low` and at most `high`; the gradient flows within the bounds and at them."""
     y = as_tensor(x)
+    if y.dtype.is_float and builtin_all(bound is None or type(bound) in (int, float) for bound in (low, high)):
+        return apply(Clip(low, high), y)
     y = y if low is None else y.maximum(low)
     return y if high is None else y.minimum(high)
 

@@ -5,9 +5,9 @@ from math import pi, sqrt
 from typing import ClassVar
 
 from needle.dtype import DType
-from needle.kinds import Unary
+from needle.kinds import Binary, Unary
 from needle.ndarray import NDArray
-from needle.op import Array, Cotangents, Op, reads
+from needle.op import Array, Cotangents, Op, Scalar, reads
 from needle.shape import Shape
 
 UNARY_OPS: dict[Unary, "Elementwise"] = {}  # the op of each kind
@@ -260,3 +260,22 @@ class Where(Op):
 
     def vjp(self, g: Array, y: Array, condition: Array, a: Array, b: Array) -> Cotangents:
         return None, lambda: condition.where(g, 0.0), lambda: condition.where(0.0, g)
+
+
+@dataclass(frozen=True)
+class Clip(Op):
+    """min(max(x, low), high), each bound if there is one; the gradient flows where x is within them or at them."""
+
+    low: Scalar | None
+    high: Scalar | None
+    reads = reads("y", 0)
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def forward(self, x: NDArray) -> NDArray:
+        y = x if self.low is None else x.maximum(self.low)
+        return y if self.high is None else y.minimum(self.high)
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return (y.equal(x).where(g, 0.0),)
