@@ -5,7 +5,7 @@ from math import pi, sqrt
 from typing import ClassVar
 
 from needle.dtype import DType
-from needle.kinds import Binary, Unary
+from needle.kinds import Unary
 from needle.ndarray import NDArray
 from needle.op import Array, Cotangents, Op, Scalar, reads
 from needle.shape import Shape
