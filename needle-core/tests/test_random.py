@@ -106,6 +106,28 @@ def test_scaled_draws():
     assert abs(ndl.randb(10_000, p=0.3, device="numpy").numpy().mean() - 0.3) < 0.03
 
 
+def test_integers_are_each_as_likely():
+    x = ndl.randint(2, 7, (10_000,), device="numpy", generator=ndl.Generator(3)).numpy()
+    assert x.dtype == np.int32
+    assert abs(np.bincount(x)[2:] / 10_000 - 0.2).max() < 0.02
+    assert np.bincount(x).size == 7
+    assert ndl.randint(5, (2, 3), device="numpy", dtype="int64").dtype == "int64"
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_positions_are_drawn_by_their_weights(replacement):
+    weights = ndl.tensor([[1.0, 0.0, 3.0, 4.0]] * 5000, device="numpy")
+    drawn = ndl.multinomial(weights, 3, replacement, generator=ndl.Generator(7)).numpy()
+    assert drawn.shape == (5000, 3)
+    assert drawn.dtype == np.int32
+    first = np.bincount(drawn[:, 0], minlength=4) / 5000
+    np.testing.assert_allclose(first, [1 / 8, 0, 3 / 8, 4 / 8], atol=0.03)
+    if replacement:
+        np.testing.assert_allclose(np.bincount(drawn[:, 2], minlength=4) / 5000, first, atol=0.03)
+    else:
+        np.testing.assert_array_equal(np.sort(drawn), [[0, 2, 3]] * 5000)
+
+
 def test_one_hot():
     hot = ndl.one_hot(4, ndl.tensor([1, 3], device="numpy"))
     np.testing.assert_array_equal(hot.numpy(), np.eye(4, dtype=np.float32)[[1, 3]])

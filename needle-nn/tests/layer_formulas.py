@@ -58,6 +58,31 @@ def _conv2d(x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: in
     return np.concatenate(parts, 1)
 
 
+def conv_transpose2d(x: Any, layer: Any) -> Any:
+    """Each element of x spreads the kernel, times itself, over its place in the result."""
+    (sh, sw), (ph, pw), (eh, ew), (dh, dw) = (
+        v if isinstance(v, tuple) else (v, v)
+        for v in (layer.stride, layer.padding, layer.output_padding, layer.dilation)
+    )
+    w = array(layer.weight)
+    (kh, kw, per_out, _), (n, c, h, width) = w.shape, x.shape
+    y = np.zeros(
+        (n, per_out * layer.groups, (h - 1) * sh + dh * (kh - 1) + 1 + eh, (width - 1) * sw + dw * (kw - 1) + 1 + ew)
+    )
+    for g in range(layer.groups):
+        into = slice(g * per_out, (g + 1) * per_out)
+        of = slice(g * c // layer.groups, (g + 1) * c // layer.groups)
+        for i in range(h):
+            for j in range(width):
+                spread = np.einsum("nc,kloc->nokl", x[:, of, i, j], w[..., of])
+                rows, columns = (
+                    slice(i * sh, i * sh + dh * (kh - 1) + 1, dh),
+                    slice(j * sw, j * sw + dw * (kw - 1) + 1, dw),
+                )
+                y[:, into, rows, columns] += spread
+    return y[:, :, ph : y.shape[2] - ph, pw : y.shape[3] - pw] + array(layer.bias).reshape(-1, 1, 1)
+
+
 def adaptive_pool(x: Any, size: tuple[int, int]) -> Any:
     """The mean of each window from floor(i * n / m) to ceil((i + 1) * n / m), on both axes."""
     (h, w), (m, k) = x.shape[2:], size
@@ -73,6 +98,11 @@ def pool(x: Any, size: tuple[int, int], stride: tuple[int, int], padding: int, r
 
 def standardized(x: Any, axes: Any, eps: float = 1e-5) -> Any:
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
+
+
+def instance_norm(x: Any, layer: Any) -> Any:
+    y = standardized(x, (2, 3))
+    return y if layer.weight is None else y * array(layer.weight)[:, None, None] + array(layer.bias)[:, None, None]
 
 
 def batch_norm(x: Any, layer: Any) -> Any:

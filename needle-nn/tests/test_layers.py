@@ -66,6 +66,15 @@ LAYERS: list[tuple[str, Any, Any, Any]] = [
     ("conv2d", lambda **kw: nn.Conv2d(3, 4, (3, 2), **kw), (2, 3, 6, 5), f.conv2d),
     ("conv2d all", lambda **kw: nn.Conv2d(4, 6, 3, (2, 1), (1, 2), (1, 2), 2, **kw), (2, 4, 7, 6), f.conv2d),
     ("conv2d depthwise", lambda **kw: nn.Conv2d(4, 8, 3, padding=1, groups=4, **kw), (2, 4, 5, 5), f.conv2d),
+    ("transposed conv", lambda **kw: nn.ConvTranspose2d(4, 3, 2, 2, **kw), (2, 4, 3, 5), f.conv_transpose2d),
+    (
+        "transposed conv all", lambda **kw: nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), 2, True, 2, **kw),
+        (2, 4, 3, 4), f.conv_transpose2d,
+    ),
+    (
+        "transposed conv without bias", lambda **kw: nn.ConvTranspose2d(2, 3, 3, bias=False, **kw), (1, 2, 4, 4),
+        f.conv_transpose2d,
+    ),
     ("conv1d", lambda **kw: nn.Conv1d(4, 6, 3, 2, 2, 2, 2, **kw), (2, 4, 9), f.conv1d),
     (
         "max pool", lambda **kw: nn.MaxPool2d(3, 2, 1), (2, 3, 7, 6),
@@ -97,6 +106,8 @@ LAYERS: list[tuple[str, Any, Any, Any]] = [
     ("layer norm of two axes", lambda **kw: nn.LayerNorm((3, 6), **kw), (2, 3, 6), f.layer_norm),
     ("rms norm", lambda **kw: nn.RMSNorm(6, **kw), (2, 3, 6), f.rms_norm),
     ("group norm", lambda **kw: nn.GroupNorm(2, 6, **kw), (2, 6, 3, 4), f.group_norm),
+    ("instance norm", lambda **kw: nn.InstanceNorm2d(3), (2, 3, 4, 5), f.instance_norm),
+    ("instance norm, affine", lambda **kw: nn.InstanceNorm2d(3, affine=True, **kw), (2, 3, 4, 5), f.instance_norm),
     ("rnn", lambda **kw: nn.RNN(4, 5, 2, **kw), (6, 3, 4), rnn),
     ("rnn relu without bias", lambda **kw: nn.RNN(4, 5, 1, False, "relu", **kw), (6, 3, 4), rnn),
     ("lstm", lambda **kw: nn.LSTM(4, 5, 2, **kw), (6, 3, 4), lstm),

@@ -36,7 +36,7 @@ LOSSES: list[tuple[str, Any, Any, Any]] = [
     ("l1", nn.L1Loss, TARGETS, lambda x, y: abs(x - y)),
     ("huber", nn.HuberLoss, TARGETS, lambda x, y: huber(x, y, 1.0)),
     ("huber of another delta", lambda **kw: nn.HuberLoss(0.3, **kw), TARGETS, lambda x, y: huber(x, y, 0.3)),
-    ("bce", nn.BCEWithLogitsLoss, SHARES, lambda x, y: np.logaddexp(0, x) - x * y),
+    ("bce of logits", nn.BCEWithLogitsLoss, SHARES, lambda x, y: np.logaddexp(0, x) - x * y),
     ("kl", nn.KLDivLoss, SPARSE, lambda x, y: np.where(y > 0, y * (np.log(np.where(y > 0, y, 1)) - x), 0)),
     ("nll", nn.NLLLoss, LABELS, lambda x, y: -x[np.arange(6), y]),
     ("cross entropy", nn.CrossEntropyLoss, LABELS, cross_entropy),
@@ -85,6 +85,16 @@ def test_losses_do_not_overflow() -> None:
     x = needle.tensor([[1000.0, -1000.0]])
     assert nn.CrossEntropyLoss(0.5)(x, needle.tensor([0])).item() == 500
     assert nn.BCEWithLogitsLoss()(x, needle.tensor([[1.0, 0.0]])).item() == 0
+
+
+def test_bce_of_probabilities(device: needle.Device) -> None:
+    """At 0 and 1 the logarithm is taken as -100; in between it is the loss of logits."""
+    x = needle.tensor([0.25, 0.5, 0.0, 1.0, 0.0], device=device, requires_grad=True)
+    y = needle.tensor([1.0, 0.5, 1.0, 1.0, 0.0], device=device)
+    values = nn.BCELoss("none")(x, y)
+    np.testing.assert_allclose(values.numpy(), [np.log(4), np.log(2), 100, 0, 0], rtol=1e-6)
+    values[:2].sum().backward()
+    np.testing.assert_allclose(x.grad.numpy()[:2], [-4, 0], atol=1e-6)
 
 
 FAILS: list[tuple[Any, type[Exception], str]] = [

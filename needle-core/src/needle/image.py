@@ -46,6 +46,21 @@ def conv1d(
     return _convolved(x.expand_dims(2), weight.expand_dims(0), bias, window).squeeze(2)
 
 
+def conv_transpose2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1, padding: int | Pair = 0,
+    output_padding: int | Pair = 0, groups: int = 1, dilation: int | Pair = 1,
+) -> Tensor:  # fmt: skip
+    """x (N, C, H, W), weight (KH, KW, O / groups, C), bias (O,) -> (N, O, OH, OW): the transpose of a conv2d from O
+    channels to C in its image; OH = (H - 1) * stride - 2 * padding + dilation * (KH - 1) + output_padding + 1."""
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        _refuse("conv_transpose2d", x, weight)
+    window = Window(pair(stride, "stride"), pair(padding, "padding", 0), pair(dilation, "dilation"), groups)
+    more = pair(output_padding, "output_padding", 0)
+    shape = _transposed_shape(x.shape, weight.shape, None if bias is None else bias.shape, window, more)
+    y = x.permute(_CHANNELS_LAST).conv2d_grad_input(weight, shape, window)
+    return (y if bias is None else y + bias).permute(_CHANNELS_FIRST)
+
+
 def _refuse(op: str, *operands: Any) -> NoReturn:
     other = next(x for x in operands if not isinstance(x, Tensor))
     raise NotATensorError(op, other)
@@ -158,6 +173,30 @@ def _check_conv(op: str, x: Shape, weight: Shape, bias: Shape | None, window: Wi
         raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias}")
     gaps = window.dilation[-len(size) :]
     _check_fits(op, x, tuple(d * (k - 1) + 1 for k, d in zip(size, gaps, strict=True)), window.padding[-len(size) :])
+
+
+@lru_cache(maxsize=4096)
+def _transposed_shape(x: Shape, weight: Shape, bias: Shape | None, window: Window, more: Pair) -> Shape:
+    """(N, OH, OW, O) of a conv_transpose2d, or a ShapeError."""
+    op = "conv_transpose2d"
+    _check_rank(op, x, 4)
+    if len(weight) != 4:
+        raise ShapeError(f"{op}: takes a weight (KH, KW, O / groups, C): weight is {weight}")
+    *size, width, channels = weight
+    groups, out = window.groups, width * window.groups
+    if groups < 1 or channels % groups:
+        raise ShapeError(f"{op}: {groups} groups do not divide {channels} channels in")
+    if x[1] != channels:
+        raise ShapeError(f"{op}: x has {x[1]} channels, the weight takes {channels}: x is {x}, weight is {weight}")
+    if bias is not None and bias != (out,):
+        raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias}")
+    if any(m >= max(s, d) for m, s, d in zip(more, window.stride, window.dilation, strict=True)):
+        raise ShapeError(f"{op}: an output_padding of {more} is not below the stride {window.stride}")
+    steps = zip(x[2:], size, *window[:3], more, strict=True)
+    height, breadth = ((n - 1) * s - 2 * p + d * (k - 1) + m + 1 for n, k, s, p, d, m in steps)
+    if height < 1 or breadth < 1:
+        raise ShapeError(f"{op}: a padding of {window.padding} leaves nothing: x is {x}, weight is {weight}")
+    return x[0], height, breadth, out
 
 
 def _check_rank(op: str, x: Shape, rank: int) -> None:

@@ -141,6 +141,37 @@ def randb(
     return Tensor(hit.astype(dtype), requires_grad=requires_grad)
 
 
+def randint(
+    low: int, high: int | Shape, shape: int | Shape | None = None, *, device: DeviceLike = None, dtype: Any = "int32",
+    generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Integers from low to high - 1, each as likely as the others to 1 in 2**32 / (high - low); `randint(high, shape)`
+    starts at 0."""
+    first, last, sizes = (0, low, high) if shape is None else (low, high, shape)
+    if not (isinstance(first, int) and isinstance(last, int) and 0 < last - first < 1 << 31):
+        given = f"{shown(first)} and {shown(last)}"
+        raise ArgumentError(f"randint: takes ints low < high, less than 2**31 apart, not {given}")
+    bits = (generator or default_generator()).bits(as_shape(sizes, "randint"), device)
+    return Tensor((bits % (last - first) + first).astype(dtype))
+
+
+def multinomial(weights: Tensor, n: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+    """Positions drawn from the last axis in proportion to weights (..., K), none of them negative: (..., n) of int32.
+
+    Each position waits for an exponential time of rate w, and the first ones win (Efraimidis and Spirakis, "Weighted
+    random sampling with a reservoir", 2006); with replacement each of the n draws is a race of its own.
+    """
+    p = weights.detach()
+    if not p.ndim or n < 1 or not (replacement or n <= p.shape[-1]) or not p.shape[-1]:
+        once = "" if replacement else ", none twice"
+        raise ShapeError(f"multinomial: {n} draws{once} from weights of shape {p.shape}")
+    races = (*p.shape[:-1], n if replacement else 1, p.shape[-1])
+    u = (generator or default_generator()).uniform(races, p.device).maximum(2.0**-25)
+    speed = Tensor(-(p.array.expand_dims(p.ndim - 1).astype("float32") / u.log()))
+    order = speed.argmax(-1) if replacement else speed.squeeze(-2).argsort(True)[..., :n]
+    return order.astype("int32")
+
+
 def _finished(values: NDArray, scale: float, shift: float, dtype: Any, requires_grad: bool) -> Tensor:
     values = values if scale == 1.0 else values * scale
     return Tensor((values if shift == 0.0 else values + shift).astype(dtype), requires_grad=requires_grad)

@@ -129,6 +129,14 @@ def _conv1d(x: Any, w: Any, b: Any, stride: int, dilation: int) -> Any:
     return _first(_conv(_last(x[:, :, None]), w[None], window) + b)[:, :, 0]
 
 
+def _conv_transpose2d(x: Any, w: Any, b: Any, stride: int, padding: int, output_padding: Pair) -> Any:
+    n, _, *size = x.shape
+    sizes = zip(size, w.shape, output_padding, strict=False)
+    shape = (n, *((m - 1) * stride - 2 * padding + k + more for m, k, more in sizes), w.shape[2])
+    window = Window((stride, stride), (padding, padding))
+    return _first(_grad_input(_last(x), w, shape, window) + b)
+
+
 def _max_pool2d(x: Any, kernel_size: int) -> Any:
     return _first(_pool(_last(x), Pool.MAX, (kernel_size,) * 2, (kernel_size,) * 2))
 
@@ -148,6 +156,8 @@ IMAGES = [
          atol=_PRODUCTS),
     Case(ndl.conv1d, _conv1d, [floats(2, 2, 7), floats(3, 2, 2), floats(2)], [{"stride": 2, "dilation": 2}],
          atol=_PRODUCTS),
+    Case(ndl.conv_transpose2d, _conv_transpose2d, [floats(2, 2, 2, 3), floats(3, 2, 3, 2), floats(3)],
+         [{"stride": 2, "padding": 1, "output_padding": (1, 0)}], atol=_PRODUCTS),
     Case(ndl.max_pool2d, _max_pool2d, [_image(1, 2, 4, 5)], [{"kernel_size": 2}]),
     Case(ndl.avg_pool2d, _avg_pool2d, [_image(2, 2, 4, 3)], [{"kernel_size": (2, 3), "stride": 1}], atol=_MEANS),
     Case(ndl.adaptive_avg_pool2d, _adaptive_avg_pool2d, [_image(2, 3, 4, 2)],

@@ -17,11 +17,12 @@ from needle_nn.nn.activation import (
 )
 from needle_nn.nn.attention import AttentionLayer, MultiHeadAttention
 from needle_nn.nn.container import Flatten, Identity, Residual, Sequential
-from needle_nn.nn.conv import Conv, Conv1d, Conv2d
+from needle_nn.nn.conv import Conv, Conv1d, Conv2d, ConvTranspose2d
 from needle_nn.nn.dropout import Dropout, Dropout2d
 from needle_nn.nn.embedding import Embedding
 from needle_nn.nn.linear import Linear
 from needle_nn.nn.losses import (
+    BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HuberLoss,
@@ -32,7 +33,7 @@ from needle_nn.nn.losses import (
     SoftmaxLoss,
 )
 from needle_nn.nn.module import Module, Parameter
-from needle_nn.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LayerNorm1d, RMSNorm
+from needle_nn.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, LayerNorm1d, RMSNorm
 from needle_nn.nn.overview import summary
 from needle_nn.nn.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d, Upsample
 from needle_nn.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -47,12 +48,14 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AttentionLayer",
     "AvgPool2d",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
@@ -64,6 +67,7 @@ __all__ = [
     "Hardswish",
     "HuberLoss",
     "Identity",
+    "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
     "LSTMCell",

@@ -74,9 +74,9 @@ class Conv2d(_Convolution):
         return needle.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def _describe(self) -> str:
-        defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
         changed = [
-            f", {name}={getattr(self, name)}" for name, usual in defaults.items() if getattr(self, name) != usual
+            f", {name}={value}" for name, usual in defaults.items() if (value := getattr(self, name, usual)) != usual
         ]
         head = f"{self.in_channels}, {self.out_channels}, {self.kernel_size}"
         return head + "".join(changed) + (", bias=False" if self.bias is None else "")
@@ -104,6 +104,52 @@ class Conv(Conv2d):
         stride = "" if self.stride == 1 else f", stride={self.stride}"
         bias = ", bias=False" if self.bias is None else ""
         return f"{self.in_channels}, {self.out_channels}, {self.kernel_size}{stride}{bias}"
+
+
+class ConvTranspose2d(Module):
+    """(N, in, H, W) -> (N, out, OH, OW), larger by the stride, with PyTorch's arguments; the weight is (KH, KW,
+    out / groups, in), that of the convolution of which this is the transpose."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        output_padding: int | Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Pair = 1,
+        device: Device | str | None = None,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__()
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ShapeError(f"conv: {groups} groups do not divide {in_channels} channels in and {out_channels} out")
+        _check_steps(stride, padding, dilation)
+        pair(output_padding, "output_padding", 0)
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.output_padding, self.dilation = output_padding, dilation
+        size = pair(kernel_size, "kernel_size")
+        # A place of the result sums this many products: of the taps, every stride-th falls on an element of x.
+        fan_in = max(1, in_channels // groups * prod(size) // prod(pair(stride, "stride")))
+        shape = (*size, out_channels // groups, in_channels)
+        self.weight = Parameter(
+            init.kaiming_uniform(fan_in, out_channels * prod(size), shape=shape, device=device, dtype=dtype)
+        )
+        self.bias: Parameter | None = None
+        if bias:
+            bound = 1.0 / sqrt(fan_in)
+            self.bias = Parameter(init.uniform(out_channels, low=-bound, high=bound, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return needle.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        )
+
+    _describe = Conv2d._describe
 
 
 class Conv1d(_Convolution):

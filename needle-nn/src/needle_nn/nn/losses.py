@@ -77,6 +77,14 @@ class BCEWithLogitsLoss(Loss):
         return needle.softplus(x) - x * y
 
 
+class BCELoss(Loss):
+    """-y * log(x) - (1 - y) * log(1 - x) for probabilities x, each log at least -100, as in PyTorch."""
+
+    def values(self, x: Tensor, y: Tensor) -> Tensor:
+        self._check_equal(x, y)
+        return -(y * x.log().maximum(-100.0) + (1 - y) * (-x).log1p().maximum(-100.0))
+
+
 class KLDivLoss(Loss):
     """y * (log(y) - x): how far log-probabilities x are from probabilities y; its sum over n is the divergence."""
 

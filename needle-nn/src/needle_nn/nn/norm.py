@@ -151,11 +151,40 @@ class GroupNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(f"GroupNorm: takes {self.num_channels} channels on axis 1: x is {x.shape}")
-        groups = x.reshape(x.shape[0], self.num_groups, prod(x.shape[1:]) // self.num_groups)
-        centered = groups - groups.mean(-1, keepdims=True)
-        normalized = centered * (centered.square().mean(-1, keepdims=True) + self.eps).rsqrt()
-        channel = (self.num_channels, *(1 for _ in x.shape[2:]))
-        return normalized.reshape(x.shape) * self.weight.reshape(channel) + self.bias.reshape(channel)
+        return _grouped(x, self.num_groups, self.eps, self.weight, self.bias)
 
     def _describe(self) -> str:
         return f"{self.num_groups}, {self.num_channels}"
+
+
+class InstanceNorm2d(Module):
+    """(x - mean) / sqrt(var + eps) per sample and channel of (N, C, H, W) (Ulyanov et al., 2016); then weight and bias
+    per channel if affine."""
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, affine: bool = False, device: Device | str | None = None,
+        dtype: Any = "float32",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.num_features, self.eps = num_features, eps
+        self.weight = Parameter(init.ones(num_features, device=device, dtype=dtype)) if affine else None
+        self.bias = Parameter(init.zeros(num_features, device=device, dtype=dtype)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] != self.num_features:
+            raise ShapeError(f"InstanceNorm2d: takes (N, {self.num_features}, H, W): x is {x.shape}")
+        return _grouped(x, self.num_features, self.eps, self.weight, self.bias)
+
+    def _describe(self) -> str:
+        return f"{self.num_features}{'' if self.weight is None else ', affine=True'}"
+
+
+def _grouped(x: Tensor, groups: int, eps: float, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """x (N, C, ...) with mean 0 and variance 1 per sample and group of channels; then weight and bias per channel."""
+    rows = x.reshape(x.shape[0], groups, prod(x.shape[1:]) // groups)
+    centered = rows - rows.mean(-1, keepdims=True)
+    normalized = (centered * (centered.square().mean(-1, keepdims=True) + eps).rsqrt()).reshape(x.shape)
+    if weight is None or bias is None:
+        return normalized
+    channel = (x.shape[1], *(1 for _ in x.shape[2:]))
+    return normalized * weight.reshape(channel) + bias.reshape(channel)
