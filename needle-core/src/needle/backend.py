@@ -49,7 +49,7 @@ from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
-BYTES = ("used", "held", "peak", "packed", "pinned", "total", "free")  # the names under which `memory_stats` counts bytes
+BYTES = ("used", "held", "peak", "packed", "pinned", "total", "free")  # what `memory_stats` counts in bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
