@@ -53,6 +53,23 @@ def test_broadcast_operands_of_more_axes(dtype: str, gpu: ndl.Device) -> None:
     assert (as_numpy(a) == x * planes).all()
 
 
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_of_what_is_repeated(n: int, dtype: str, gpu: ndl.Device) -> None:
+    """One element along a row, a row down a plane, one for all; into a compact result and into a part of another."""
+    column, row = values(37, 1), values(1, n, seed=1)
+    if dtype == "bool":
+        column, row = column > 4, row > 4
+    a, b = tensor(column, dtype, gpu), tensor(row, dtype, gpu)
+    assert (as_numpy(a.broadcast_to(37, n).contiguous()) == column.repeat(n, 1)).all()
+    assert (as_numpy(b.broadcast_to(37, n).contiguous()) == row.repeat(37, 0)).all()
+    assert (as_numpy(a[3].broadcast_to(5, n).contiguous()) == column[3]).all()
+    out = ndl.zeros(37, n + 3, dtype=dtype, device=gpu)
+    out[:, 2 : n + 2] = a.broadcast_to(37, n)
+    assert (as_numpy(out)[:, 2 : n + 2] == column.repeat(n, 1)).all()
+    assert not as_numpy(out)[:, [0, 1, -1]].any()
+
+
 REDUCED = (  # shape, axes
     ((5, 40, 64), (1,)), ((3, 300, 256), (1,)), ((2, 7, 33), (1,)), ((70, 3, 5), (1,)), ((1, 4000, 128), (1,)),
     ((6, 7, 64), (0, 2)), ((64, 5, 1024), (0, 2)), ((300, 2, 4096), (0, 2)), ((9, 3, 30), (0, 2)),
