@@ -73,11 +73,15 @@ class Normalizations(Views):
         return dx, dw, db
 
     def attention(self, key: Self, value: Self, causal: bool, scale: float) -> Self:
-        """softmax(q @ k.mT * scale) @ v for q = self: (..., T, D), (..., S, D), (..., S, E) -> (..., T, E)."""
+        """softmax(q @ k.mT * scale) @ v for q = self: (..., T, D), (..., S, D), (..., S, E) -> (..., T, E). The result
+        lies in the order of q: whoever brought heads forward and takes them back then needs no copy of his own."""
         q, k, v = self.contiguous(), key.contiguous(), value.contiguous()
         out = self.new((*q.shape[:-1], v.shape[-1]), q.dtype)
         dispatch.run(self.device, "attention", out, q, k, v, causal, scale)
-        return out
+        if self.layout.contiguous or (order := storage_order(self.layout)) is None:
+            return out
+        there, back = order
+        return out.permute(there).contiguous().permute(back)
 
     def attention_grad(
         self, query: Self, key: Self, value: Self, y: Self, causal: bool, scale: float
