@@ -16,9 +16,16 @@ template <class F> void in_blocks(int64_t n, bool at_once, const Writer& out, F 
   for (int64_t i = 0; i < n; i += step) f(std::min(step, n - i));
 }
 
-// A result that takes the place of an operand is in the caches by the time it is written.
-bool is_streamed(const View& dst, const View& a, const View& b) {
-  return needle::is_streamed(dst) && dst.data != a.data && dst.data != b.data;
+// How a result is stored by a loop that has a form past the caches or not. A result that takes the place of an operand
+// is in the caches by the time it is written.
+Store store_of(const View& dst, const View& a, const View& b, bool has_past) {
+  if (!is_streamed(dst) || dst.data == a.data || dst.data == b.data) return Store::kPlain;
+  return has_past && reinterpret_cast<uintptr_t>(dst.data) % 64 == 0 ? Store::kPast : Store::kCopiedPast;
+}
+
+// Whether a loop's results are what is stored: bools, or numbers that are stored as they are computed.
+template <class Loop> bool is_final(const Loop& loop, DType dtype) {
+  return loop.to_bool || is_stored_as_computed(dtype);
 }
 
 bool same_layout(const View& a, const View& b) { return a.contiguous && b.contiguous && a.size == b.size; }
@@ -30,14 +37,15 @@ bool has_binary(Binary kind, DType dtype) { return binary_loop(kind, dtype).run 
 
 void unary(Unary kind, const View& dst, const View& x) {
   const UnaryLoop loop = checked(unary_loop(kind, x.dtype), "unary");
-  const bool streamed = is_streamed(dst, x, x);
-  const bool plain = !streamed && same_layout(dst, x) && is_stored_as_computed(x.dtype);
+  const Store store = store_of(dst, x, x, loop.run_past != nullptr && is_final(loop, dst.dtype));
+  const auto run = store == Store::kPast ? loop.run_past : loop.run;
+  const bool plain = store == Store::kPlain && same_layout(dst, x) && is_stored_as_computed(x.dtype);
   parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
-    if (plain) return loop.run(bytes_at(x, begin), bytes_at(dst, begin), end - begin);
+    if (plain) return run(bytes_at(x, begin), bytes_at(dst, begin), end - begin);
     Reader in(x, dst.size, begin);
-    Writer out(dst, begin, !loop.to_bool, streamed);
+    Writer out(dst, begin, !loop.to_bool, store);
     in_blocks(end - begin, in.direct(), out, [&](int64_t n) {
-      loop.run(in.read(n), out.space(), n);
+      run(in.read(n), out.space(), n);
       out.commit(n);
     });
   });
@@ -45,15 +53,17 @@ void unary(Unary kind, const View& dst, const View& x) {
 
 void binary(Binary kind, const View& dst, const View& a, const View& b) {
   const BinaryLoop loop = checked(binary_loop(kind, a.dtype), "binary");
-  const bool streamed = is_streamed(dst, a, b);
-  const bool plain = !streamed && same_layout(dst, a) && same_layout(dst, b) && is_stored_as_computed(a.dtype);
+  const Store store = store_of(dst, a, b, loop.run_past != nullptr && is_final(loop, dst.dtype));
+  const auto run = store == Store::kPast ? loop.run_past : loop.run;
+  const bool plain =
+      store == Store::kPlain && same_layout(dst, a) && same_layout(dst, b) && is_stored_as_computed(a.dtype);
   parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
-    if (plain) return loop.run(bytes_at(a, begin), bytes_at(b, begin), bytes_at(dst, begin), end - begin);
+    if (plain) return run(bytes_at(a, begin), bytes_at(b, begin), bytes_at(dst, begin), end - begin);
     Reader left(a, dst.size, begin), right(b, dst.size, begin);
-    Writer out(dst, begin, !loop.to_bool, streamed);
+    Writer out(dst, begin, !loop.to_bool, store);
     in_blocks(end - begin, left.direct() && right.direct(), out, [&](int64_t n) {
       const void* x = left.read(n);
-      loop.run(x, right.read(n), out.space(), n);
+      run(x, right.read(n), out.space(), n);
       out.commit(n);
     });
   });
@@ -76,11 +86,12 @@ void binary_scalar(Binary kind, const View& dst, const View& x, const Scalar& sc
 }
 
 void where(const View& dst, const View& condition, const View& a, const View& b) {
-  const auto select = kernels().select[log2_item(dst.dtype)];
-  const bool streamed = is_streamed(dst, a, b);
+  const SelectLoop loop = kernels().select[log2_item(dst.dtype)];
+  const Store store = store_of(dst, a, b, loop.run_past != nullptr);
+  const auto select = store == Store::kPast ? loop.run_past : loop.run;
   parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     Reader mask(condition, dst.size, begin, false), left(a, dst.size, begin, false), right(b, dst.size, begin, false);
-    Writer out(dst, begin, false, streamed);
+    Writer out(dst, begin, false, store);
     in_blocks(end - begin, mask.direct() && left.direct() && right.direct(), out, [&](int64_t n) {
       const void *c = mask.read(n), *x = left.read(n);
       select(c, x, right.read(n), out.space(), n);
@@ -97,10 +108,10 @@ void cast(const View& dst, const View& src) {
   const auto convert = to_bool                   ? kernels().to_bool[from]
                        : to_half && from == kF64 ? kernels().round_to_odd
                                                  : kernels().convert[from][to];
-  const bool streamed = is_streamed(dst, src, src);
+  const Store store = store_of(dst, src, src, false);
   parallel_for(dst.size, kElementGrain, [&](int64_t begin, int64_t end) {
     Reader in(src, dst.size, begin);
-    Writer out(dst, begin, !to_bool, streamed);
+    Writer out(dst, begin, !to_bool, store);
     in_blocks(end - begin, in.direct(), out, [&](int64_t n) {
       convert(in.read(n), out.space(), n);
       out.commit(n);

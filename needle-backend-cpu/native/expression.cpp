@@ -232,7 +232,7 @@ class Evaluation {
 
   void step(const Step& step, void* out, int64_t n) {
     if (step.op == kWhere) {
-      kernels().select[log2_item(step.result)](value_[step.a], value_[step.b], value_[step.c], out, n);
+      kernels().select[log2_item(step.result)].run(value_[step.a], value_[step.b], value_[step.c], out, n);
       return;
     }
     const void* a = wide(step.a, step.dtype, 0, n);

@@ -174,21 +174,22 @@ bool is_streamed(const View& dst) {
   return kernels().stream != nullptr && dst.contiguous && dst.size * item_size(dst.dtype) >= kLarge;
 }
 
-Writer::Writer(const View& view, int64_t begin, bool narrowed, bool streamed)
+Writer::Writer(const View& view, int64_t begin, bool narrowed, Store store)
     : next_(bytes_at(view, begin)),
       item_(item_size(view.dtype)),
-      streamed_(streamed),
+      store_(store),
       narrow_(narrowed ? kernels().narrow[static_cast<int>(view.dtype)] : nullptr) {}
 
 Writer::~Writer() {
-  if (streamed_) kernels().stream_end();
+  if (store_ != Store::kPlain) kernels().stream_end();
 }
 
 void* Writer::space() { return direct() ? next_ : wide_.bytes; }
 
 void Writer::commit(int64_t n) {
-  if (narrow_ != nullptr) narrow_(wide_.bytes, streamed_ ? stored_.bytes : next_, n);
-  if (streamed_) kernels().stream(narrow_ != nullptr ? stored_.bytes : wide_.bytes, next_, n * item_);
+  const bool copied = store_ == Store::kCopiedPast;
+  if (narrow_ != nullptr) narrow_(wide_.bytes, copied ? stored_.bytes : next_, n);
+  if (copied) kernels().stream(narrow_ != nullptr ? stored_.bytes : wide_.bytes, next_, n * item_);
   next_ += n * item_;
 }
 

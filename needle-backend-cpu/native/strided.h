@@ -64,13 +64,17 @@ class Reader {
 // Whether a result is so large that the caches cannot hold it for whoever reads it: then it is written past them.
 bool is_streamed(const View& dst);
 
+// How a result is stored. Past the caches by the loop that computes it, where that can; otherwise it is computed into
+// the nearest cache, a block at a time, and copied from there past the others.
+enum class Store { kPlain, kCopiedPast, kPast };
+
 // The other direction, for contiguous results: hands out space for n elements of the compute type and stores them.
 class Writer {
  public:
-  Writer(const View& view, int64_t begin, bool narrowed = true, bool streamed = false);
+  Writer(const View& view, int64_t begin, bool narrowed = true, Store store = Store::kPlain);
   ~Writer();
-  bool direct() const { return narrow_ == nullptr && !streamed_; }
-  int64_t block() const { return streamed_ ? kStreamed : kBlock; }  // elements that may be asked for at a time
+  bool direct() const { return narrow_ == nullptr && store_ != Store::kCopiedPast; }
+  int64_t block() const { return store_ == Store::kCopiedPast ? kStreamed : kBlock; }  // elements at a time
   void* space();
   void commit(int64_t n);
 
@@ -79,7 +83,7 @@ class Writer {
 
   unsigned char* next_;
   int64_t item_;
-  bool streamed_;
+  Store store_;
   void (*narrow_)(const void*, void*, int64_t);
   Scratch wide_, stored_;
 };

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import needle as ndl
-from needle.kinds import Unary
+from needle.dtype import as_dtype
+from needle.kinds import COMPARISONS, LOGICAL, PREDICATES, Binary, Unary
 from needle_backend_cpu import _ext
 
 N = (1 << 21) + 37  # 8 MiB of floats and a rest that fills no line
@@ -93,6 +94,27 @@ def test_an_element_does_not_depend_on_its_neighbours(kind: Unary) -> None:
     x = ndl.tensor(values, device="cpu")
     whole = on_threads(lambda: x.array._unary(kind).numpy())
     np.testing.assert_array_equal(x.array[37:]._unary(kind).numpy(), whole[37:])
+
+
+@pytest.mark.parametrize("kind", [*Unary, *Binary], ids=lambda kind: kind.op)
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_what_is_stored_past_the_caches_is_what_smaller_results_are(kind: Unary | Binary, dtype: str) -> None:
+    has = _ext.has_unary if isinstance(kind, Unary) else _ext.has_binary
+    if not has(kind, as_dtype(dtype).code):
+        return
+    rng = np.random.default_rng(kind)
+    values = rng.standard_normal((2, 4 * N if kind in PREDICATES | COMPARISONS | LOGICAL else N), np.float32) * 3
+    values[:, rng.integers(0, N, 30)] = rng.choice([100.0, -100.0, 1e7, np.inf, np.nan, -0.0], 30)
+    with np.errstate(invalid="ignore"):
+        x, y = (ndl.tensor(v, device="cpu").array for v in values.astype(dtype))
+
+    def call(part: slice) -> Any:
+        return (x[part]._unary(kind) if isinstance(kind, Unary) else x[part]._binary(kind, y[part])).numpy()
+
+    whole, some = on_threads(lambda: call(slice(None))), 1_000_003
+    for begin in range(0, whole.size, some):
+        part = slice(begin, min(begin + some, whole.size))
+        np.testing.assert_array_equal(call(part), whole[part])
 
 
 def test_a_steady_training_step_asks_the_system_for_nothing() -> None:

@@ -1,7 +1,7 @@
 // out[i] = f(a[i], b[i]) for every binary functor and compute type. `out` may be `a` or `b` itself.
 #include <needle/functors.h>
 
-#include "simd/kernels.h"
+#include "simd/by_tiles.h"
 
 NEEDLE_BEGIN
 namespace {
@@ -9,12 +9,20 @@ namespace {
 template <class F, class T> struct BinaryKernel {
   using Out = decltype(F()(T(), T()));
 
-  static void run(const void* a, const void* b, void* out, int64_t n) {
+  static void run(const void* a, const void* b, void* out, int64_t n) { tiles<false>(a, b, out, n); }
+  static void run_past(const void* a, const void* b, void* out, int64_t n) { tiles<true>(a, b, out, n); }
+
+  template <bool past> static void tiles(const void* a, const void* b, void* out, int64_t n) {
     const T* x = static_cast<const T*>(a);
     const T* y = static_cast<const T*>(b);
-    Out* z = static_cast<Out*>(out);
-    NEEDLE_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) z[i] = F()(x[i], y[i]);
+    by_tiles<T, past>(static_cast<Out*>(out), n, [x, y](int64_t i, Out* tile, int64_t count) NEEDLE_INLINE {
+      if constexpr (past) {
+        prefetch_tile(x + i, count);
+        prefetch_tile(y + i, count);
+      }
+      NEEDLE_INDEPENDENT
+      for (int64_t k = 0; k < count; ++k) tile[k] = F()(x[i + k], y[i + k]);
+    });
   }
 };
 
@@ -28,19 +36,28 @@ template <class T> void fill(Kernels& table) {
     BinaryLoop& loop = table.binary[kind][ComputeOf<T>::value];
     dispatch<T>(static_cast<Binary>(kind), [&](auto f) {
       using Kernel = BinaryKernel<decltype(f), T>;
-      loop = {&Kernel::run, IsBool::of(static_cast<typename Kernel::Out*>(nullptr))};
+      loop = {&Kernel::run, kPastCaches ? &Kernel::run_past : nullptr,
+              IsBool::of(static_cast<typename Kernel::Out*>(nullptr))};
     });
   }
 }
 
-template <class T> void select(const void* condition, const void* a, const void* b, void* out, int64_t n) {
+template <class T, bool past> void select(const void* condition, const void* a, const void* b, void* out, int64_t n) {
   const uint8_t* c = static_cast<const uint8_t*>(condition);
   const T* x = static_cast<const T*>(a);
   const T* y = static_cast<const T*>(b);
-  T* z = static_cast<T*>(out);
-  NEEDLE_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) z[i] = c[i] != 0 ? x[i] : y[i];
+  by_tiles<T, past>(static_cast<T*>(out), n, [c, x, y](int64_t i, T* tile, int64_t count) NEEDLE_INLINE {
+    if constexpr (past) {
+      prefetch_tile(c + i, count);
+      prefetch_tile(x + i, count);
+      prefetch_tile(y + i, count);
+    }
+    NEEDLE_INDEPENDENT
+    for (int64_t k = 0; k < count; ++k) tile[k] = c[i + k] != 0 ? x[i + k] : y[i + k];
+  });
 }
+
+template <class T> SelectLoop select_loop() { return {&select<T, false>, kPastCaches ? &select<T, true> : nullptr}; }
 
 }  // namespace
 
@@ -49,10 +66,10 @@ void fill_binary(Kernels& table) {
   fill<double>(table);
   fill<int32_t>(table);
   fill<int64_t>(table);
-  table.select[0] = select<uint8_t>;
-  table.select[1] = select<uint16_t>;
-  table.select[2] = select<uint32_t>;
-  table.select[3] = select<uint64_t>;
+  table.select[0] = select_loop<uint8_t>();
+  table.select[1] = select_loop<uint16_t>();
+  table.select[2] = select_loop<uint32_t>();
+  table.select[3] = select_loop<uint64_t>();
 }
 
 NEEDLE_END

@@ -29,14 +29,23 @@ constexpr int kDTypes = 9;
 constexpr int64_t kBlock = 1024;       // elements that are widened or gathered at a time
 constexpr int64_t kColumnTile = 1024;  // columns that one call of reduce_columns takes
 
+// `run_past` is the same with results stored past the caches, for an `out` that is aligned to a line; null where there
+// are no such stores. The next thread may read them after `stream_end`.
 struct UnaryLoop {
   void (*run)(const void* x, void* out, int64_t n);  // null: the function does not compute in this type
+  void (*run_past)(const void* x, void* out, int64_t n);
   bool to_bool;
 };
 
 struct BinaryLoop {
   void (*run)(const void* a, const void* b, void* out, int64_t n);
+  void (*run_past)(const void* a, const void* b, void* out, int64_t n);
   bool to_bool;
+};
+
+struct SelectLoop {
+  void (*run)(const void* condition, const void* a, const void* b, void* out, int64_t n);
+  void (*run_past)(const void* condition, const void* a, const void* b, void* out, int64_t n);
 };
 
 // `row` reduces n elements to one, with the same cuts whatever the number of threads; `rows` does so with some rows
@@ -183,7 +192,7 @@ struct Kernels {
   void (*transpose[2])(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t rows, int64_t columns,
                        bool past_caches);
 
-  void (*select[4])(const void* condition, const void* a, const void* b, void* out, int64_t n);  // by log2(item size)
+  SelectLoop select[4];  // by log2(item size)
 
   // Rows of float (0) or double (1), contiguous.
   void (*softmax[2])(const void* x, void* out, int64_t rows, int64_t n);
@@ -265,6 +274,7 @@ struct Kernels {
 #else
 #define NEEDLE_INDEPENDENT _Pragma("GCC ivdep")
 #endif
+#define NEEDLE_INLINE __attribute__((always_inline))  // of a lambda: what is constant where it is called is so in it
 
 NEEDLE_BEGIN
 

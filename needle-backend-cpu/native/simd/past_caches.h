@@ -9,6 +9,12 @@ namespace {
 
 typedef float Line __attribute__((vector_size(NEEDLE_VECTOR_BYTES), may_alias));
 
+#if defined(__SSE2__)
+constexpr bool kPastCaches = true;
+#else
+constexpr bool kPastCaches = false;
+#endif
+
 // `to` is aligned to the vector. Elsewhere than on x86 an ordinary store.
 inline __attribute__((always_inline)) void store_past(Line* to, Line v) {
 #if defined(__clang__)

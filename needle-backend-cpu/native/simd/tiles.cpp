@@ -34,15 +34,16 @@ template <class T> struct Tiles {
     }
   }
 
+  // From the end to the begin, as store_tile does and why.
   template <class Store> static void store(const Tile& t, T* out, Store put) {
-    put(out, t.a);
-    put(out + lanes, t.b);
-    put(out + 2 * lanes, t.c);
-    put(out + 3 * lanes, t.d);
-    put(out + 4 * lanes, t.e);
-    put(out + 5 * lanes, t.f);
-    put(out + 6 * lanes, t.g);
     put(out + 7 * lanes, t.h);
+    put(out + 6 * lanes, t.g);
+    put(out + 5 * lanes, t.f);
+    put(out + 4 * lanes, t.e);
+    put(out + 3 * lanes, t.d);
+    put(out + 2 * lanes, t.c);
+    put(out + lanes, t.b);
+    put(out, t.a);
   }
 
   template <class F> static Tile each(const Tile& t, F f) {

@@ -1,17 +1,44 @@
 // out[i] = f(x[i]) for every unary functor and compute type. `out` may be `x` itself.
 #include <needle/functors.h>
 
-#include "simd/kernels.h"
+#include "simd/by_tiles.h"
 
 NEEDLE_BEGIN
 namespace {
 
+// Functors of so few instructions that loads and stores are what takes time: the loop over them goes by tiles.
+template <class F> constexpr bool kShort = false;
+template <> constexpr bool kShort<Neg> = true;
+template <> constexpr bool kShort<Abs> = true;
+template <> constexpr bool kShort<Square> = true;
+template <> constexpr bool kShort<Relu> = true;
+template <> constexpr bool kShort<Reciprocal> = true;
+template <> constexpr bool kShort<Sqrt> = true;
+
 template <class F, class T> struct UnaryKernel {
   using Out = decltype(F()(T()));
 
-  static void run(const void* x, void* out, int64_t n) { loop(static_cast<const T*>(x), static_cast<Out*>(out), n, 0); }
+  static void run(const void* x, void* out, int64_t n) {
+    if constexpr (kShort<F>) {
+      tiles<false>(x, out, n);
+    } else {
+      const T* from = static_cast<const T*>(x);
+      Out* to = static_cast<Out*>(out);
+      for (int64_t i = 0; i < n; i += kBlock) block(from + i, to + i, n - i < kBlock ? n - i : kBlock, 0);
+    }
+  }
 
-  static void plain(const T* x, Out* out, int64_t n) {
+  static void run_past(const void* x, void* out, int64_t n) { tiles<true>(x, out, n); }
+
+  template <bool past> static void tiles(const void* x, void* out, int64_t n) {
+    const T* from = static_cast<const T*>(x);
+    by_tiles<T, past>(static_cast<Out*>(out), n, [from](int64_t i, Out* tile, int64_t count) NEEDLE_INLINE {
+      if constexpr (past) prefetch_tile(from + i, count);
+      block(from + i, tile, count, 0);
+    });
+  }
+
+  static inline __attribute__((always_inline)) void plain(const T* x, Out* out, int64_t n) {
     NEEDLE_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) out[i] = F()(x[i]);
   }
@@ -20,39 +47,36 @@ template <class F, class T> struct UnaryKernel {
   // the bits of the other form, so each element goes its own way whatever its neighbours are: they depend on the
   // threads.
   template <class G = F>
-  static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<T (*)(T)>(&G::easy), void()) {
-    for (int64_t begin = 0; begin < n; begin += kBlock) {
-      const int64_t end = n - begin < kBlock ? n : begin + kBlock;
-      if (any_hard(x, begin, end)) {
-        NEEDLE_INDEPENDENT
-        for (int64_t i = begin; i < end; ++i) out[i] = F::hard(x[i]) ? F()(x[i]) : F::easy(x[i]);
-      } else {
-        NEEDLE_INDEPENDENT
-        for (int64_t i = begin; i < end; ++i) out[i] = F::easy(x[i]);
-      }
+  static inline __attribute__((always_inline)) auto block(const T* x, Out* out, int64_t n, int)
+      -> decltype(static_cast<T (*)(T)>(&G::easy), void()) {
+    if (any_hard(x, n)) {
+      NEEDLE_INDEPENDENT
+      for (int64_t i = 0; i < n; ++i) out[i] = F::hard(x[i]) ? F()(x[i]) : F::easy(x[i]);
+    } else {
+      NEEDLE_INDEPENDENT
+      for (int64_t i = 0; i < n; ++i) out[i] = F::easy(x[i]);
     }
   }
 
-  static bool any_hard(const T* x, int64_t begin, int64_t end) {
+  static bool any_hard(const T* x, int64_t n) {
     int32_t hard = 0;  // as wide as a float, or compilers find no vector to hold it
-    for (int64_t i = begin; i < end; ++i) hard |= F::hard(x[i]) ? 1 : 0;
+    for (int64_t i = 0; i < n; ++i) hard |= F::hard(x[i]) ? 1 : 0;
     return hard != 0;
   }
 
   // The overload for functors that have hard elements of type T, which go one by one; `int` is a better match for 0
   // than `long`.
   template <class G = F>
-  static auto loop(const T* x, Out* out, int64_t n, int) -> decltype(static_cast<T (*)(T)>(&G::slow), void()) {
-    for (int64_t begin = 0; begin < n; begin += kBlock) {
-      const int64_t length = n - begin < kBlock ? n - begin : kBlock;
-      if (!any_hard(x, begin, begin + length)) {
-        plain(x + begin, out + begin, length);
-      } else {
-        for (int64_t i = begin; i < begin + length; ++i) out[i] = F::hard(x[i]) ? F::slow(x[i]) : F()(x[i]);
-      }
+  static inline __attribute__((always_inline)) auto block(const T* x, Out* out, int64_t n, int)
+      -> decltype(static_cast<T (*)(T)>(&G::slow), void()) {
+    if (!any_hard(x, n)) {
+      plain(x, out, n);
+    } else {
+      for (int64_t i = 0; i < n; ++i) out[i] = F::hard(x[i]) ? F::slow(x[i]) : F()(x[i]);
     }
   }
-  static void loop(const T* x, Out* out, int64_t n, long) { plain(x, out, n); }
+
+  static inline __attribute__((always_inline)) void block(const T* x, Out* out, int64_t n, long) { plain(x, out, n); }
 };
 
 struct IsBool {
@@ -65,7 +89,8 @@ template <class T> void fill(Kernels& table) {
     UnaryLoop& loop = table.unary[kind][ComputeOf<T>::value];
     dispatch<T>(static_cast<Unary>(kind), [&](auto f) {
       using Kernel = UnaryKernel<decltype(f), T>;
-      loop = {&Kernel::run, IsBool::of(static_cast<typename Kernel::Out*>(nullptr))};
+      loop = {&Kernel::run, kPastCaches ? &Kernel::run_past : nullptr,
+              IsBool::of(static_cast<typename Kernel::Out*>(nullptr))};
     });
   }
 }
