@@ -40,14 +40,20 @@ class Axes {
   bool columns_are_packed() const {
     return columns_.rank == 1 && (columns_.strides[0][0] == 1 || columns_.shape[0] == 1);
   }
-  bool rows_are_packed() const { return rows_.rank == 1 && rows_.strides[0][0] == 1; }
+  // Whether a row consists of contiguous runs, of whole packs of `count`.
+  bool columns_come_in_runs(int count) const { return comes_in_runs(columns_, count); }
+  // Whether so many neighbouring rows, or all of them, lie side by side.
+  bool rows_are_packed(int64_t neighbours) const {
+    const int last = rows_.rank - 1;
+    return rows_.strides[0][last] == 1 && (last == 0 || rows_.shape[last] >= neighbours);
+  }
 
   // Whether packs of `count` elements along every row, or side by side at every step down, are aligned.
   template <class T> bool aligned_rows(const T* x, int count) const {
-    return aligned(x, sizeof(T) * count) && multiples(rows_, 0, count);
+    return aligned(x, sizeof(T) * count) && multiples(rows_, rows_.rank, count);
   }
   template <class T> bool aligned_columns(const T* x, int count) const {
-    return aligned(x, sizeof(T) * count) && multiples(columns_, 0, count);
+    return aligned(x, sizeof(T) * count) && multiples(columns_, columns_.rank, count) && comes_in_runs(rows_, count);
   }
 
  private:
@@ -70,11 +76,17 @@ class Axes {
     return at[0];
   }
 
-  static bool multiples(const Strided<1>& axes, int first, int count) {
-    for (int axis = first; axis < axes.rank; ++axis) {
+  // Whether the strides of the first `number` axes are multiples of `count`.
+  static bool multiples(const Strided<1>& axes, int number, int count) {
+    for (int axis = 0; axis < number; ++axis) {
       if (axes.shape[axis] > 1 && axes.strides[0][axis] % count != 0) return false;
     }
     return true;
+  }
+
+  static bool comes_in_runs(const Strided<1>& axes, int count) {
+    const int last = axes.rank - 1;
+    return axes.strides[0][last] == 1 && axes.shape[last] % count == 0 && multiples(axes, last, count);
   }
 
   Strided<1> rows_, columns_;

@@ -222,6 +222,7 @@ py::dict stats(int index) {
   by_name["held"] = stats.held;
   by_name["peak"] = stats.peak;
   by_name["peak_held"] = stats.peak_held;
+  by_name["pinned"] = device.staging.pinned();
   by_name["total"] = device.properties.totalGlobalMem;
   by_name["system_allocations"] = stats.system_allocations;
   return by_name;

@@ -13,6 +13,17 @@ template <class T, class F> __device__ __forceinline__ T warp_reduce(T x, F f) {
   return x;
 }
 
+// Within each line of a block of (blockDim.x, blockDim.y) threads, of 1, 2, 4, ... or 32: lines that share a warp may
+// have ended.
+template <class T, class F> __device__ __forceinline__ T line_reduce(T x, F f) {
+  const unsigned lanes = blockDim.x, lane = (threadIdx.y * lanes + threadIdx.x) % kWarp;
+  const unsigned line = (kAllLanes >> (kWarp - lanes)) << (lane - threadIdx.x);
+  for (unsigned distance = lanes / 2; distance > 0; distance /= 2) {
+    x = f(x, __shfl_xor_sync(line, x, static_cast<int>(distance)));
+  }
+  return x;
+}
+
 // A block of whole warps, one-dimensional, at most 1024 threads. Call it as often as you like.
 template <class T, class F> __device__ __forceinline__ T block_reduce(T x, F f, T identity) {
   __shared__ T partial[kWarp];

@@ -1,7 +1,7 @@
 // dst[...] = src[...] for any strides on both sides: the driver's copy, wide elements, or transpositions in tiles.
 #include <utility>
 
-#include "launch.cuh"
+#include "map.cuh"
 #include "ops.h"
 
 namespace needle {
@@ -100,6 +100,16 @@ void pair_up(Strided<2>& axes) {
   }
 }
 
+// For one element that is repeated along a row: packs of it are written.
+struct Same {
+  template <class T> __device__ __forceinline__ T operator()(T x) const { return x; }
+};
+
+bool repeats(const Strided<2>& axes) {
+  const int last = axes.rank - 1;
+  return axes.strides[0][last] == 1 && axes.strides[1][last] == 0;
+}
+
 template <class T> void copy_as(const View& dst, const View& src, const Strided<2>& axes, int64_t n) {
   launch(copy_strided<T>, blocks_for(n, kThreads), kThreads, 0, n, axes, dst.as<T>(), src.as<const T>());
 }
@@ -116,6 +126,12 @@ void copy(const View& dst, const View& src) {
   bool done = false;
   visit_size(dst.dtype, [&](auto type) { done = transpose<typename decltype(type)::type>(dst, src, axes); });
   if (done) return;
+  if (repeats(axes)) {
+    return visit_size(dst.dtype, [&](auto type) {
+      using T = typename decltype(type)::type;
+      map<T, T>(Same(), dst, src);
+    });
+  }
   size_t item = static_cast<size_t>(item_size(dst.dtype));
   int64_t n = dst.size;
   for (; item < 16 && pairs_up(axes, dst, src, item); item *= 2, n /= 2) pair_up(axes);

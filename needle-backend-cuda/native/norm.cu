@@ -100,7 +100,7 @@ void run_norm(const View& dst, const View& x, const View& weight, const View* bi
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const T *w = weight.as<const T>(), *b = bias == nullptr ? w : bias->as<const T>();
-    const dim3 block = row_block<T>(n);
+    const dim3 block = row_block<T, kMostThreads<T>, kFewestLanes>(n);
     const auto run = [&](auto way) {
       using Row = typename decltype(way)::type;
       launch(norm_rows<centered, Row, T>, blocks_for(rows, block.y), block, 0, rows, n, eps, dst.as<T>(),

@@ -1,5 +1,5 @@
-// Reductions over contiguous rows, over columns that lie side by side, or over elements found one by one: kernels and
-// launcher. A file for each kind compiles them (reduce_sum.cu, ...), reduce.cu picks one.
+// Reductions over rows that are contiguous or consist of runs, over columns that lie side by side, or over elements
+// found one by one: kernels and launcher. A file for each kind compiles them (reduce_sum.cu, ...), reduce.cu picks one.
 //
 // Where there are too few rows to fill the device, each is cut into chunks, and the last block to finish joins their
 // results, in order. The cuts depend on sizes alone, so that a result is the same every time.
@@ -64,8 +64,8 @@ __device__ __forceinline__ Wide<T> reduce_part(const T* x, Place place, int64_t 
 // Each thread asks for kAhead packs before it uses the first: memory is far.
 constexpr int kAhead = 8;
 
-template <class F, class T>
-__device__ __forceinline__ Wide<T> reduce_packs(const T* x, int64_t begin, int64_t end, int i, int width) {
+template <class F, class T, class Place>
+__device__ __forceinline__ Wide<T> reduce_packs(const T* x, Place place, int64_t begin, int64_t end, int i, int width) {
   constexpr int count = kPerPack<T>;
   const F f;
   Wide<T> totals[count];
@@ -80,18 +80,31 @@ __device__ __forceinline__ Wide<T> reduce_packs(const T* x, int64_t begin, int64
   for (; j + (kAhead - 1) * step + count <= end; j += kAhead * step) {
     Pack<T, count> packs[kAhead];
 #pragma unroll
-    for (int k = 0; k < kAhead; ++k) packs[k] = load_pack<count>(x + j + k * step);
+    for (int k = 0; k < kAhead; ++k) packs[k] = load_pack<count>(x + place(j + k * step));
 #pragma unroll
     for (int k = 0; k < kAhead; ++k) take(packs[k]);
   }
-  for (; j + count <= end; j += step) take(load_pack<count>(x + j));
-  for (; j < end; ++j) totals[0] = f(totals[0], widen(x[j]));  // of the one thread that is at the end
+  for (; j + count <= end; j += step) take(load_pack<count>(x + place(j)));
+  for (; j < end; ++j) totals[0] = f(totals[0], widen(x[place(j)]));  // of the one thread that is at the end
 #pragma unroll
   for (int k = 1; k < count; ++k) totals[0] = f(totals[0], totals[k]);
   return totals[0];
 }
 
-enum class Access { kPacks, kStrided };
+enum class Access { kPacks, kRuns, kStrided };  // of a contiguous row, of one that consists of runs, of any
+
+template <class F, class T, Access access>
+__device__ __forceinline__ Wide<T> reduce_row(const Axes& axes, const T* row, int64_t begin, int64_t end, int i,
+                                              int width) {
+  const auto column = [&](int64_t j) { return axes.column(j); };
+  if constexpr (access == Access::kPacks) {
+    return reduce_packs<F>(row, [](int64_t j) { return j; }, begin, end, i, width);
+  } else if constexpr (access == Access::kRuns) {
+    return reduce_packs<F>(row, column, begin, end, i, width);
+  } else {
+    return reduce_part<F>(row, column, begin, end, i, width);
+  }
+}
 
 // Chunk blockIdx.x % chunks of a row; `partial` (rows, chunks) is used where there are several.
 template <class F, class T, Access access>
@@ -99,13 +112,7 @@ __global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t c
                             Wide<T>* partial) {
   const int64_t r = blockIdx.x / chunks, part = blockIdx.x % chunks;
   const int64_t begin = part * chunk, end = begin + chunk < n ? begin + chunk : n;
-  const T* row = x + axes.row(r);
-  Wide<T> total;
-  if constexpr (access == Access::kPacks) {
-    total = reduce_packs<F>(row, begin, end, threadIdx.x, blockDim.x);
-  } else {
-    total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, begin, end, threadIdx.x, blockDim.x);
-  }
+  Wide<T> total = reduce_row<F, T, access>(axes, x + axes.row(r), begin, end, threadIdx.x, blockDim.x);
   total = block_reduce(total, F(), F::template identity<Wide<T>>());
   if (chunks > 1) {
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
@@ -119,21 +126,14 @@ __global__ void reduce_rows(const Axes axes, int64_t n, int64_t chunk, int64_t c
   if (threadIdx.x == 0) out[r] = narrow<T>(total);
 }
 
-// Short rows: a warp for each.
+// Short rows: a line of the block, of a warp's threads or fewer, for each.
 template <class F, class T, Access access>
 __global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, const T* x, T* out) {
-  const int64_t r = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
+  const int64_t r = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   if (r >= rows) return;
-  const int lane = threadIdx.x % kWarp;
-  const T* row = x + axes.row(r);
-  Wide<T> total;
-  if constexpr (access == Access::kPacks) {
-    total = reduce_packs<F>(row, 0, n, lane, kWarp);
-  } else {
-    total = reduce_part<F>(row, [&](int64_t j) { return axes.column(j); }, 0, n, lane, kWarp);
-  }
-  total = warp_reduce(total, F());
-  if (lane == 0) out[r] = narrow<T>(total);
+  const Wide<T> total =
+      line_reduce(reduce_row<F, T, access>(axes, x + axes.row(r), 0, n, threadIdx.x, blockDim.x), F());
+  if (threadIdx.x == 0) out[r] = narrow<T>(total);
 }
 
 // Neighbouring rows lie side by side: a thread goes down `count` of them, through the chunk of n that blockIdx.y
@@ -210,11 +210,19 @@ template <class F, class T> struct Reduction {
     const int64_t cuts = rows > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, kChunk), wanted / rows), 1);
     const int64_t chunk = cuts == 1 ? n : ceil_div(ceil_div(n, cuts), 64) * 64, chunks = ceil_div(n, chunk);
     const bool packs = axes.columns_are_packed() && axes.aligned_rows(x, kPerPack<T>);
+    const bool runs = axes.columns_come_in_runs(kPerPack<T>) && axes.aligned_rows(x, kPerPack<T>);
     if (chunks == 1 && n <= 1024) {
-      const auto kernel = packs ? reduce_short_rows<F, T, Access::kPacks> : reduce_short_rows<F, T, Access::kStrided>;
-      return launch(kernel, blocks_for(rows, kThreads / kWarp), kThreads, 0, axes, rows, n, x, out);
+      const auto kernel = packs  ? reduce_short_rows<F, T, Access::kPacks>
+                          : runs ? reduce_short_rows<F, T, Access::kRuns>
+                                 : reduce_short_rows<F, T, Access::kStrided>;
+      unsigned lanes = 4;  // as many as have some packs each
+      while (lanes < kWarp && lanes * 4 * kPerPack<T> < n) lanes *= 2;
+      return launch(kernel, blocks_for(rows, kThreads / lanes), dim3(lanes, kThreads / lanes), 0, axes, rows, n, x,
+                    out);
     }
-    const auto kernel = packs ? reduce_rows<F, T, Access::kPacks> : reduce_rows<F, T, Access::kStrided>;
+    const auto kernel = packs  ? reduce_rows<F, T, Access::kPacks>
+                        : runs ? reduce_rows<F, T, Access::kRuns>
+                               : reduce_rows<F, T, Access::kStrided>;
     const Workspace partial(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(W));
     const int64_t ahead = kAhead * kPerPack<T>;  // elements of a thread
     const unsigned threads = static_cast<unsigned>(std::min<int64_t>(ceil_div(chunk, ahead * kWarp) * kWarp, kThreads));
@@ -223,7 +231,7 @@ template <class F, class T> struct Reduction {
 
   void run_columns(T* out) const {
     constexpr int wide = kPerPack<T> > 4 ? 4 : kPerPack<T>;
-    const bool packs = rows % wide == 0 && rows >= kColumnLanes * wide && axes.aligned_columns(x, wide);
+    const bool packs = rows >= kColumnLanes * wide && axes.aligned_columns(x, wide);
     const int64_t blocks = ceil_div(rows, kColumnLanes * (packs ? wide : 1)), wanted = 4 * multiprocessors();
     const int64_t cuts = blocks > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, 64), wanted / blocks), 1);
     const int64_t chunk = ceil_div(n, cuts), chunks = ceil_div(n, chunk);
@@ -234,7 +242,7 @@ template <class F, class T> struct Reduction {
   }
 
   void run(T* out) const {
-    const bool side_by_side = axes.rows_are_packed() && (!axes.columns_are_packed() || n == 1);
+    const bool side_by_side = axes.rows_are_packed(kColumnLanes) && (!axes.columns_are_packed() || n == 1);
     side_by_side ? run_columns(out) : run_rows(out);
   }
 };

@@ -1,4 +1,4 @@
-// softmax, log_softmax, cross_entropy and their gradients: a warp or a block for each row.
+// softmax, log_softmax, cross_entropy and their gradients: a few threads, a warp or a block for each row.
 //
 // The largest element is found without regard to NaNs: a NaN, as an infinity minus itself, makes the sum one and with
 // it the row.
@@ -17,7 +17,7 @@ template <class Row> __device__ __forceinline__ auto exponentials(const Row& row
   using W = typename Row::W;
   W max = minus_infinity<W>();
   row.each([&](int, int64_t, const auto& v) { max = Larger()(v[0], max); });
-  max = block_reduce(max, Larger(), minus_infinity<W>());
+  max = row_reduce(max, Larger(), minus_infinity<W>());
   W sum = 0;
   row.each([&](int, int64_t, const auto& v) { sum += exp(v[0] - max); });
   return Exponentials<W>{max, row_sum(sum)};
@@ -113,7 +113,7 @@ template <class F, class... Views> void run_rows(const View& dst, int64_t rows, 
   if (rows == 0 || n == 0) return;
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const dim3 block = row_block<T>(n);
+    const dim3 block = row_block<T, kMostThreads<T>, kFewestLanes>(n);
     const auto run = [&](auto way) {
       using Row = typename decltype(way)::type;
       launch(map_rows<Row, F, T, std::conditional_t<true, T, Views>...>, blocks_for(rows, block.y), block, 0, F(), rows,
@@ -142,7 +142,7 @@ void cross_entropy(const View& dst, const ShapedView& logits, const View& labels
   if (rows == 0) return;
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const dim3 block = row_block<T>(n);
+    const dim3 block = row_block<T, kMostThreads<T>, kFewestLanes>(n);
     const auto run = [&](auto way) {
       using Row = typename decltype(way)::type;
       launch(cross_entropy_rows<Row, T>, blocks_for(rows, block.y), block, 0, rows, n, dst.as<T>(),
@@ -157,7 +157,7 @@ void cross_entropy_grad(const View& dst, const View& g, const ShapedView& logits
   if (dst.size == 0) return;
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const dim3 block = row_block<T>(n);
+    const dim3 block = row_block<T, kMostThreads<T>, kFewestLanes>(n);
     const auto run = [&](auto way) {
       using Row = typename decltype(way)::type;
       launch(cross_entropy_rows_grad<Row, T>, blocks_for(rows, block.y), block, 0, rows, n, dst.as<T>(),

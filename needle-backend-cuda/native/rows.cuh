@@ -1,4 +1,4 @@
-// The rows of one or more arrays (rows, n), each in the hands of the threads of one warp or one block.
+// The rows of one or more arrays (rows, n), each in the hands of a few threads of a warp, of a warp, or of a block.
 //
 // A row of up to 16 elements a thread is read once and then held in registers; a longer one, or one that no pack of 16
 // bytes fits, is read again from memory (mostly from a cache) in each pass. A kernel is written once for both.
@@ -16,7 +16,7 @@ template <class T> constexpr int kMostThreads = sizeof(T) == 8 ? 512 : 1024;    
 template <class T> constexpr int kHeldPacks = (sizeof(T) == 8 ? 8 : 16) / kPerPack<T>;  // of a thread
 template <class T> constexpr int kHeld = kHeldPacks<T> * kPerPack<T>;                   // elements of the same
 
-// Of `inputs` arrays, row r. Threads along x share it; where there are several along y, each warp has its own row.
+// Of `inputs` arrays, row r. Threads along x share it; each line of them along y has a row of its own.
 // each(f, w...) calls f(slot, j, v, w[j]...) for this thread's elements j of the row: v[i] is that of array i, and the
 // slot counts them, so that f may keep something for each in registers. write(out, f, w...) stores what f returns at
 // out[j].
@@ -139,16 +139,24 @@ void visit_rows(int64_t n, Visitor visit, const Data*... arrays) {
   return visit(Type<Held<T, inputs>>());
 }
 
-// The threads along x that share a row, and along y the rows of a block.
-template <class T, int most = kMostThreads<T>> dim3 row_block(int64_t n) {
-  const int64_t threads = std::min<int64_t>(ceil_div(n, kHeld<T> * kWarp) * kWarp, most);
-  return threads <= kWarp ? dim3(kWarp, kThreads / kWarp) : dim3(static_cast<unsigned>(threads));
+// The threads along x that share a row, and along y the rows of a block. Where a kernel allows `least` of fewer than a
+// warp, several short rows share one.
+template <class T, int most = kMostThreads<T>, int least = kWarp> dim3 row_block(int64_t n) {
+  const int64_t wanted = ceil_div(n, kHeld<T>);
+  unsigned lanes = least;
+  while (lanes < kWarp && lanes < wanted) lanes *= 2;
+  if (wanted <= kWarp) return dim3(lanes, kThreads / lanes);
+  return dim3(static_cast<unsigned>(std::min<int64_t>(ceil_div(wanted, kWarp) * kWarp, most)));
 }
+constexpr int kFewestLanes = 4;
 
 inline __device__ int64_t row_of_thread() { return int64_t{blockIdx.x} * blockDim.y + threadIdx.y; }
 
 // Over a row's threads.
-template <class W> __device__ __forceinline__ W row_sum(W x) { return block_reduce(x, Plus(), W(0)); }
+template <class W, class F> __device__ __forceinline__ W row_reduce(W x, F f, W identity) {
+  return blockDim.x < kWarp ? line_reduce(x, f) : block_reduce(x, f, identity);
+}
+template <class W> __device__ __forceinline__ W row_sum(W x) { return row_reduce(x, Plus(), W(0)); }
 
 struct Larger {
   template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return a > b ? a : b; }

@@ -1,4 +1,4 @@
-// argsort, argmax and cumsum.
+// argsort and cumsum.
 //
 // argsort turns each element into an unsigned key of the same order and sorts all rows at once, by key and then by row:
 // as a radix sort is stable, each row stays in the order of its keys. So one row of millions and millions of short rows
@@ -98,116 +98,6 @@ template <class T> void argsort_as(const View& dst, const View& x, int64_t rows,
   });
 }
 
-// An element and where it stands. Of two the larger wins, a NaN over all, the first of equals.
-template <class W> struct Candidate {
-  W value;
-  int64_t at;  // -1: none
-
-  __device__ __forceinline__ bool beats(const Candidate& other) const {
-    if (at < 0 || other.at < 0) return at >= 0;
-    const bool is_nan = value != value, other_is_nan = other.value != other.value;
-    if (is_nan != other_is_nan) return is_nan;
-    if (!is_nan && value != other.value) return value > other.value;
-    return at < other.at;
-  }
-};
-
-template <class W> __device__ __forceinline__ Candidate<W> best_of_warp(Candidate<W> best) {
-#pragma unroll
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const Candidate<W> other{__shfl_xor_sync(kAllLanes, best.value, distance),
-                             __shfl_xor_sync(kAllLanes, best.at, distance)};
-    if (other.beats(best)) best = other;
-  }
-  return best;
-}
-
-template <class W> __device__ __forceinline__ Candidate<W> best_of_block(Candidate<W> best) {
-  __shared__ Candidate<W> partial[kWarp];
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  best = best_of_warp(best);
-  if (lane == 0) partial[warp] = best;
-  __syncthreads();
-  return best_of_warp(lane < static_cast<int>(blockDim.x) / kWarp ? partial[lane] : Candidate<W>{W(0), -1});
-}
-
-// Results of argmax: int32 or int64.
-struct Positions {
-  void* data;
-  bool is_long;
-
-  explicit Positions(const View& dst) : data(dst.data), is_long(dst.dtype == DType::kInt64) {}
-  __device__ __forceinline__ void put(int64_t r, int64_t at) const {
-    if (is_long) {
-      static_cast<int64_t*>(data)[r] = at;
-    } else {
-      static_cast<int32_t*>(data)[r] = static_cast<int32_t>(at);
-    }
-  }
-};
-
-// The best of each chunk of a row, by a block: into `out` (rows, chunks), or where there is one chunk into `dst`.
-template <class T>
-__global__ void best_of_chunks(int64_t n, int64_t chunk, int64_t chunks, const Axes axes, bool packs, const T* x,
-                               Candidate<Wide<T>>* out, const Positions dst) {
-  const int64_t r = blockIdx.x / chunks, begin = blockIdx.x % chunks * chunk;
-  const int64_t end = begin + chunk < n ? begin + chunk : n;
-  x += axes.row(r);
-  Candidate<Wide<T>> best{Wide<T>(0), -1};
-  const auto take = [&](Wide<T> value, int64_t at) {  // positions grow: an equal one does not win
-    const bool wins = best.at < 0 || value > best.value || (value != value && best.value == best.value);
-    if (wins) best = {value, at};
-  };
-  constexpr int kAhead = 8;  // packs or elements asked for before the first is used
-  int64_t j = begin + threadIdx.x;
-  if (packs) {
-    constexpr int count = kPerPack<T>;
-    const auto take_pack = [&](const Pack<T, count>& pack, int64_t at) {
-#pragma unroll
-      for (int k = 0; k < count; ++k) take(widen(pack.at[k]), at + k);
-    };
-    const int64_t step = int64_t{blockDim.x} * count;
-    for (j = begin + int64_t{threadIdx.x} * count; j + (kAhead - 1) * step + count <= end; j += kAhead * step) {
-      Pack<T, count> ahead[kAhead];
-#pragma unroll
-      for (int k = 0; k < kAhead; ++k) ahead[k] = load_pack<count>(x + j + k * step);
-#pragma unroll
-      for (int k = 0; k < kAhead; ++k) take_pack(ahead[k], j + k * step);
-    }
-    for (; j + count <= end; j += step) take_pack(load_pack<count>(x + j), j);
-    for (; j < end; ++j) take(widen(x[j]), j);  // of the one thread that is at the end
-    j = end;
-  } else if (axes.columns_are_even()) {
-    const int64_t stride = axes.column(1);
-    for (; j + (kAhead - 1) * int64_t{blockDim.x} < end; j += kAhead * int64_t{blockDim.x}) {
-      T values[kAhead];
-#pragma unroll
-      for (int k = 0; k < kAhead; ++k) values[k] = x[(j + k * int64_t{blockDim.x}) * stride];
-#pragma unroll
-      for (int k = 0; k < kAhead; ++k) take(widen(values[k]), j + k * int64_t{blockDim.x});
-    }
-  }
-  for (; j < end; j += blockDim.x) take(widen(x[axes.column(j)]), j);
-  best = best_of_block(best);
-  if (threadIdx.x > 0) return;
-  if (chunks > 1) {
-    out[blockIdx.x] = best;
-  } else {
-    dst.put(r, best.at);
-  }
-}
-
-template <class W>
-__global__ void best_of_rows(int64_t rows, int64_t chunks, const Candidate<W>* chunk, const Positions dst) {
-  const int64_t r = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (r >= rows) return;
-  Candidate<W> best{W(0), -1};
-  for (int64_t i = 0; i < chunks; ++i) {
-    if (chunk[r * chunks + i].beats(best)) best = chunk[r * chunks + i];
-  }
-  dst.put(r, best.at);
-}
-
 // The sum of the threads before this one, and of all.
 template <class W> struct Prefix {
   W before, all;
@@ -294,24 +184,6 @@ void argsort(const View& dst, const View& x, int64_t rows, int64_t n, bool desce
   if (rows * n == 0) return;
   if (rows * n > int64_t{UINT32_MAX}) throw std::invalid_argument("argsort takes at most 2**32 - 1 elements");
   visit_dtype(x.dtype, [&](auto type) { argsort_as<typename decltype(type)::type>(dst, x, rows, n, descending); });
-}
-
-void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
-  if (rows * n == 0) return;
-  const Chunks chunks(rows, n);
-  visit_dtype(x.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    const Axes axes(x, rows, n);
-    const bool packs = axes.columns_are_packed() && axes.aligned_rows(x.as<const T>(), kPerPack<T>);
-    const int64_t kept = chunks.count > 1 ? rows * chunks.count : 0;
-    const Workspace space(static_cast<size_t>(kept) * sizeof(Candidate<Wide<T>>));
-    auto* best = space.as<Candidate<Wide<T>>>();
-    const unsigned threads = chunks.length <= 4096 ? 4 * kWarp : 16 * kWarp;
-    launch(best_of_chunks<T>, static_cast<unsigned>(rows * chunks.count), threads, 0, n, chunks.length, chunks.count,
-           axes, packs, x.as<const T>(), best, Positions(dst));
-    if (chunks.count == 1) return;
-    launch(best_of_rows<Wide<T>>, blocks_for(rows, kThreads), kThreads, 0, rows, chunks.count, best, Positions(dst));
-  });
 }
 
 void cumsum(const View& dst, const View& x, int64_t rows, int64_t n) {

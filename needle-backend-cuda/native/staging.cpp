@@ -13,6 +13,7 @@ Staging::Piece& Staging::ready(int i) {
   Piece& piece = pieces_[i];
   if (piece.data == nullptr) {
     check(cudaHostAlloc(reinterpret_cast<void**>(&piece.data), kPieceBytes, cudaHostAllocDefault));
+    pinned_ += kPieceBytes;
     check(cudaEventCreateWithFlags(&piece.done, cudaEventDisableTiming));
   } else {
     check(cudaEventSynchronize(piece.done));

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 
@@ -18,6 +19,8 @@ class Staging {
   // On return `host` has been written.
   void download(void* host, const void* device, size_t nbytes, cudaStream_t stream);
 
+  size_t pinned() const { return pinned_; }  // bytes, which are kept
+
  private:
   static constexpr size_t kPieceBytes = 4 << 20;
   static constexpr int kPieces = 4;
@@ -30,6 +33,7 @@ class Staging {
   std::mutex lock_;
   Piece pieces_[kPieces];
   int next_ = 0;
+  std::atomic<size_t> pinned_{0};
 };
 
 }  // namespace needle

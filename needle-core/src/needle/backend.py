@@ -49,7 +49,7 @@ from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
-BYTES = ("used", "held", "peak", "packed", "total", "free")  # the names under which `memory_stats` counts bytes
+BYTES = ("used", "held", "peak", "packed", "pinned", "total", "free")  # what `memory_stats` counts in bytes
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
@@ -130,8 +130,9 @@ class Backend(ABC):
 
     dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
     strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
-    # Those among batch_norm, batch_norm_relu and batch_norm_grad whose dst (dx) may lie as x does: without gaps, its
-    # axes in another order. Core then allocates it so, and the next layer finds the order that this one was given.
+    # Those among batch_norm, batch_norm_relu, batch_norm_grad, pool2d and pool2d_grad whose dst (dx) may lie as x does:
+    # without gaps, its axes in another order. Core then allocates it so, and the next layer finds the order that this
+    # one was given.
     keeps_order: frozenset[str] = frozenset()
     # Names of the ops whose result may be the very memory of a contiguous operand of its size and dtype: beside those
     # of IN_PLACE such as read each element, or row, before they write it. Memory planning makes use of them.
@@ -415,8 +416,8 @@ class Backend(ABC):
 
     def memory_stats(self) -> dict[str, int]:
         """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "packed" (copies of
-        weights, which are among the used), "total", "free". Under any other name a plain count, such as how often the
-        system was asked for memory."""
+        weights, which are among the used), "pinned" (host memory that copies go through), "total", "free". Under any
+        other name a plain count, such as how often the system was asked for memory."""
         return {}
 
     def versions(self) -> dict[str, str]:
