@@ -1,13 +1,15 @@
-// conv2d and its two gradients by cuDNN. For each new problem the library measures its algorithms, with channels last,
-// which is how Needle stores images, and with channels first; the fastest, copies counted in, is kept, unless one of
-// our own ways is faster still.
+// conv2d and its two gradients by cuDNN. For each new problem the algorithms of its older functions and the plans that
+// its graphs propose are measured, with channels last, which is how Needle stores images, and with channels first; the
+// fastest, copies counted in, is kept, unless one of our own ways is faster still.
 #include "conv.h"
 
+#include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "conv_graph.h"
+#include "conv_problem.h"
 #include "cudnn_handle.h"
 #include "event.h"
 #include "matmul.h"
@@ -19,27 +21,6 @@ namespace {
 constexpr size_t kWorkspaceLimit = size_t{256} << 20;
 
 enum Way : int { kLibrary = -1, kDirect = 0, kUnrolled = 1 };  // to convolve: the last two are our own
-enum Direction : int32_t { kForward, kInput, kWeight };        // which of y, x and w is the result
-
-// In which order the library sees the axes of (N, H, W, C) and of (KH, KW, C, O).
-struct Form {
-  cudnnTensorFormat_t format;
-  int image[4], weight[4];
-};
-constexpr Form kForms[] = {{CUDNN_TENSOR_NHWC, {0, 1, 2, 3}, {3, 0, 1, 2}},
-                           {CUDNN_TENSOR_NCHW, {0, 3, 1, 2}, {3, 2, 0, 1}}};
-
-// What a plan depends on, without padding: compared by its bytes.
-struct Key {
-  Direction direction;
-  DType dtype;
-  int32_t tf32, x_channels_first, tuned, unrolls;  // whether it can be unrolled, strides decide
-  int64_t x[4], w[4], y[4];                        // (N, H, W, C), (KH, KW, C / groups, O), (N, OH, OW, O)
-  Pair stride, padding, dilation;
-  int64_t groups;
-
-  std::string_view bytes() const { return {reinterpret_cast<const char*>(this), sizeof(Key)}; }
-};
 
 cudnnDataType_t data_type(DType dtype) {
   return dtype == DType::kFloat16    ? CUDNN_DATA_HALF
@@ -106,29 +87,36 @@ struct Operands {
 
 struct Plan {
   const Form* form = nullptr;
-  cudnnTensorDescriptor_t x, y;
-  cudnnFilterDescriptor_t w;
-  cudnnConvolutionDescriptor_t conv;
-  int algorithm = -1;  // -1: the library has none, or one of ours is faster
-  Way own = kDirect;   // which
+  cudnnTensorDescriptor_t x = nullptr, y = nullptr;
+  cudnnFilterDescriptor_t w = nullptr;
+  cudnnConvolutionDescriptor_t conv = nullptr;
+  int algorithm = -1;  // -1: the older functions have none, or another way is faster
+  Way own = kDirect;   // which of ours, if the library has none or a slower one
   size_t workspace = 0;
+  ConvGraph graph;  // if that is the fastest
 
   Plan() = default;
-  Plan(const Key& key, const Form& form) : form(&form) {
-    const cudnnDataType_t type = data_type(key.dtype);
+  Plan(const Form& form, const ConvGraph& graph) : form(&form), workspace(graph.workspace), graph(graph) {}
+  Plan(const Problem& problem, const Form& form) : form(&form) {
+    const cudnnDataType_t type = data_type(problem.dtype);
     const auto n = [](int64_t i) { return static_cast<int>(i); };
     check_library(cudnnCreateTensorDescriptor(&x));
     check_library(cudnnCreateTensorDescriptor(&y));
     check_library(cudnnCreateFilterDescriptor(&w));
     check_library(cudnnCreateConvolutionDescriptor(&conv));
-    check_library(cudnnSetTensor4dDescriptor(x, form.format, type, n(key.x[0]), n(key.x[3]), n(key.x[1]), n(key.x[2])));
-    check_library(cudnnSetTensor4dDescriptor(y, form.format, type, n(key.y[0]), n(key.y[3]), n(key.y[1]), n(key.y[2])));
-    check_library(cudnnSetFilter4dDescriptor(w, type, form.format, n(key.w[3]), n(key.w[2]), n(key.w[0]), n(key.w[1])));
-    check_library(cudnnSetConvolution2dDescriptor(
-        conv, n(key.padding.y), n(key.padding.x), n(key.stride.y), n(key.stride.x), n(key.dilation.y),
-        n(key.dilation.x), CUDNN_CROSS_CORRELATION, type == CUDNN_DATA_DOUBLE ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT));
-    check_library(cudnnSetConvolutionGroupCount(conv, n(key.groups)));
-    const bool exact = type == CUDNN_DATA_DOUBLE || (type == CUDNN_DATA_FLOAT && key.tf32 == 0);
+    const cudnnTensorFormat_t format = form.channels_first ? CUDNN_TENSOR_NCHW : CUDNN_TENSOR_NHWC;
+    check_library(cudnnSetTensor4dDescriptor(x, format, type, n(problem.x[0]), n(problem.x[3]), n(problem.x[1]),
+                                             n(problem.x[2])));
+    check_library(cudnnSetTensor4dDescriptor(y, format, type, n(problem.y[0]), n(problem.y[3]), n(problem.y[1]),
+                                             n(problem.y[2])));
+    check_library(cudnnSetFilter4dDescriptor(w, type, format, n(problem.w[3]), n(problem.w[2]), n(problem.w[0]),
+                                             n(problem.w[1])));
+    check_library(cudnnSetConvolution2dDescriptor(conv, n(problem.padding.y), n(problem.padding.x), n(problem.stride.y),
+                                                  n(problem.stride.x), n(problem.dilation.y), n(problem.dilation.x),
+                                                  CUDNN_CROSS_CORRELATION,
+                                                  type == CUDNN_DATA_DOUBLE ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT));
+    check_library(cudnnSetConvolutionGroupCount(conv, n(problem.groups)));
+    const bool exact = type == CUDNN_DATA_DOUBLE || (type == CUDNN_DATA_FLOAT && problem.tf32 == 0);
     check_library(cudnnSetConvolutionMathType(conv, exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
 
@@ -170,7 +158,9 @@ struct Plan {
     const void* one = is_double ? static_cast<const void*>(&one_double) : &one_float;
     const void* zero = is_double ? static_cast<const void*>(&zero_double) : &zero_float;
     const Workspace space(workspace);
-    if (direction == kForward) {
+    if (graph.graph != nullptr) {
+      graph.run(at.x.data(), at.w.data(), at.y.data(), space.as<void>());
+    } else if (direction == kForward) {
       check_library(cudnnConvolutionForward(handle, one, x, at.x.data(), w, at.w.data(), conv,
                                             static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), space.as<void>(),
                                             workspace, zero, y, at.y.data()));
@@ -218,6 +208,8 @@ void read_shape(const ShapedView& view, int64_t (&shape)[4]) {
   for (int axis = 0; axis < 4; ++axis) shape[axis] = view.shape[axis];
 }
 
+bool aligned(const View& view) { return reinterpret_cast<uintptr_t>(view.data) % 16 == 0; }
+
 // Milliseconds that some work takes the device.
 template <class Work> float measured(Work work) {
   constexpr int kRounds = 5;
@@ -228,27 +220,39 @@ template <class Work> float measured(Work work) {
   return end.milliseconds_since(start) / kRounds;
 }
 
+// The same, of work that the library proposed: nothing if it fails after all, or if the device is too full for it.
+template <class Work> std::optional<float> measured_if_possible(Work work) {
+  try {
+    return measured(work);
+  } catch (const OutOfMemory&) {
+    return std::nullopt;
+  } catch (const LibraryFailure&) {
+    return std::nullopt;
+  }
+}
+
 // By the library, or by one of our own ways, `own(way)`, where that is faster or the library cannot. Returns which.
 template <class Own>
 Way convolve(Own own, bool unrolls, Direction direction, const ShapedView& x, const ShapedView& w, const ShapedView& y,
              Pair stride, Pair padding, Pair dilation, int64_t groups) {
-  Key key{};
-  key.direction = direction;
-  key.dtype = y.dtype;
-  key.tf32 = tf32();
-  key.x_channels_first = channels_first(x);
-  key.unrolls = unrolls;
-  key.tuned = tuning();  // products may be faster then
-  read_shape(x, key.x);
-  read_shape(w, key.w);
-  read_shape(y, key.y);
-  key.stride = stride;
-  key.padding = padding;
-  key.dilation = dilation;
-  key.groups = groups;
+  Problem problem{};
+  problem.direction = direction;
+  problem.dtype = y.dtype;
+  problem.tf32 = tf32();
+  problem.x_channels_first = channels_first(x);
+  problem.unrolls = unrolls;
+  problem.aligned = aligned(x) && aligned(w) && aligned(y);
+  problem.tuned = tuning();  // products may be faster then
+  read_shape(x, problem.x);
+  read_shape(w, problem.w);
+  read_shape(y, problem.y);
+  problem.stride = stride;
+  problem.padding = padding;
+  problem.dilation = dilation;
+  problem.groups = groups;
   Library& library = Library::here();
   thread_local std::string name;  // so that a look-up allocates nothing
-  name.assign(key.bytes());
+  name.assign(problem.bytes());
   auto found = library.plans.find(name);
   const bool is_double = y.dtype == DType::kFloat64;
   const auto run = [&](const Plan& plan) {
@@ -262,19 +266,23 @@ Way convolve(Own own, bool unrolls, Direction direction, const ShapedView& x, co
       if (time < least) best.own = kUnrolled, least = time;
     }
     for (const Form& form : kForms) {
-      Plan plan(key, form);
+      Plan plan(problem, form);
       with_space([&](void* space, size_t limit) {
         plan.measure(library.handle, direction, Operands(direction, form, x, w, y), space, limit);
       });
-      if (plan.algorithm < 0) continue;
-      const float time = measured([&] { run(plan); });
-      if (time < least) best = plan, least = time;
+      std::vector<Plan> plans;
+      if (plan.algorithm >= 0) plans.push_back(plan);
+      for (const ConvGraph& graph : conv_graphs(problem, form, kWorkspaceLimit)) plans.emplace_back(form, graph);
+      for (const Plan& each : plans) {
+        const std::optional<float> time = measured_if_possible([&] { run(each); });
+        if (time && *time < least) best = each, least = *time;
+      }
     }
     static_cast<void>(cudaGetLastError());  // of algorithms that failed: others would take it for theirs
     found = library.plans.emplace(name, best).first;
   }
   const Plan& plan = found->second;
-  if (plan.algorithm < 0) {
+  if (plan.form == nullptr) {
     own(plan.own);
     return plan.own;
   }

@@ -57,9 +57,9 @@ void rms_norm(const View& dst, const View& x, const View& weight, int64_t rows, 
 void rms_norm_grad(const View& dx, const View& dw, const View& g, const View& x, const View& weight, int64_t rows,
                    int64_t n, double eps);
 void moments(const View& mean, const View& var, const ShapedView& x);
-void batch_norm(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+void batch_norm(const ShapedView& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                 const ShapedView& mean, const ShapedView& var, double eps);
-void batch_norm_relu(const View& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
+void batch_norm_relu(const ShapedView& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                      const ShapedView& mean, const ShapedView& var, double eps);
 void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,

@@ -1,5 +1,6 @@
 // pool2d and its gradient. Each element of the result is one thread's, which gathers what it needs: nothing is added
-// into memory that threads share, so that sums are the same every time.
+// into memory that threads share, so that sums are the same every time. For the gradient of maxima a kernel before
+// writes down which place of each window is its first largest.
 #include "launch.cuh"
 #include "ops.h"
 
@@ -26,44 +27,95 @@ struct Windows {
   static int number(int64_t length) { return static_cast<int>(std::min<int64_t>(length, INT32_MAX / 4)); }
 };
 
-struct Image {
-  int64_t strides[4];
+template <class I> struct Image {
+  I strides[4];
 
-  explicit Image(const ShapedView& view) { read_strides(view, 4, view.shape, strides); }
-  __device__ __forceinline__ int64_t at(int64_t i, int64_t y, int64_t x, int64_t c) const {
+  explicit Image(const ShapedView& view) {
+    int64_t wide[4];
+    read_strides(view, 4, view.shape, wide);
+    for (int axis = 0; axis < 4; ++axis) strides[axis] = static_cast<I>(wide[axis]);
+  }
+  __device__ __forceinline__ I at(int i, int y, int x, int c) const {
     return i * strides[0] + y * strides[1] + x * strides[2] + c * strides[3];
   }
 };
 
-// From the number of an element of a contiguous (N, H, W, C) to its place.
-struct Counter {
-  int64_t shape[4];
-  bool narrow;
-  Divisor divisors[4];
+// Whether 32 bits are enough for each place in a view.
+bool narrow_places(const ShapedView& view) {
+  int64_t strides[4], reach = view.size;
+  read_strides(view, 4, view.shape, strides);
+  for (int axis = 0; axis < 4; ++axis) reach += (view.shape[axis] - 1) * std::abs(strides[axis]);
+  return reach < (int64_t{1} << 31);
+}
 
-  explicit Counter(const ShapedView& view) : narrow(view.size < (int64_t{1} << 31)) {
-    for (int axis = 0; axis < 4; ++axis) {
-      shape[axis] = view.shape[axis];
-      if (narrow) divisors[axis] = Divisor(static_cast<uint32_t>(std::max<int64_t>(shape[axis], 1)));
-    }
+// The axes of an image in the order of its memory, which has no gaps.
+struct Order {
+  int axes[4] = {0, 1, 2, 3};
+
+  explicit Order(const ShapedView& image) {
+    int64_t strides[4];
+    read_strides(image, 4, image.shape, strides);
+    std::stable_sort(axes, axes + 4, [&](int a, int b) { return strides[a] > strides[b]; });
   }
-
-  __device__ __forceinline__ void count(int64_t at, int (&place)[4]) const {
-#pragma unroll
-    for (int axis = 3; axis > 0; --axis) {
-      const int64_t rest = narrow ? divisors[axis].divide(static_cast<uint32_t>(at)) : at / shape[axis];
-      place[axis] = static_cast<int>(at - rest * shape[axis]);
-      at = rest;
+  // Another image that lies in this order.
+  ShapedView lay(const ShapedView& like) const {
+    ShapedView result = like;
+    result.contiguous = false;
+    int64_t product = 1;
+    for (int k = 3; k >= 0; --k) {
+      result.strides[axes[k]] = product;
+      product *= like.shape[axes[k]];
     }
-    place[0] = static_cast<int>(at);
+    return result;
   }
 };
 
-template <Pool kind, class T>
+// From where an element lies in the memory of an image, which has no gaps, to its place: neighbouring threads write
+// neighbouring elements, and read such, of images that lie alike.
+template <class I> struct Counter {
+  I shape[4];   // in the order of memory
+  int rank[4];  // of each axis in that order
+  Divisor divisors[4];
+
+  Counter(const ShapedView& view, const Order& order) {
+    for (int k = 0; k < 4; ++k) {
+      rank[order.axes[k]] = k;
+      shape[k] = static_cast<I>(view.shape[order.axes[k]]);
+      if (sizeof(I) == 4) divisors[k] = Divisor(static_cast<uint32_t>(std::max<I>(shape[k], 1)));
+    }
+  }
+
+  __device__ __forceinline__ void count(I at, int (&place)[4]) const {
+    int found[4];
+#pragma unroll
+    for (int k = 3; k > 0; --k) {
+      I rest;
+      if constexpr (sizeof(I) == 4) {
+        rest = static_cast<I>(divisors[k].divide(static_cast<uint32_t>(at)));
+      } else {
+        rest = at / shape[k];
+      }
+      found[k] = static_cast<int>(at - rest * shape[k]);
+      at = rest;
+    }
+    found[0] = static_cast<int>(at);
+#pragma unroll
+    for (int axis = 0; axis < 4; ++axis) {  // chosen, for registers cannot be indexed
+      const int k = rank[axis];
+      place[axis] = k < 2 ? (k == 0 ? found[0] : found[1]) : (k == 2 ? found[2] : found[3]);
+    }
+  }
+};
+
+template <class I> __device__ __forceinline__ I number_of_thread() {
+  return static_cast<I>(blockIdx.x) * static_cast<I>(blockDim.x) + static_cast<I>(threadIdx.x);
+}
+
+template <Pool kind, class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    pool(int64_t size, const Windows w, const Counter counter, const Image image, const T* x, T* dst) {
+    pool(I size, const Windows w, const Counter<I> counter, const Image<I> image, const T* x, T* dst) {
   using V = Wide<T>;
-  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const I at = number_of_thread<I>();
   if (at >= size) return;
   int place[4];
   counter.count(at, place);
@@ -84,36 +136,38 @@ __global__ void __launch_bounds__(kThreads)
   dst[at] = narrow<T>(kind == Pool::kMax ? found : found / static_cast<V>(w.size_y * w.size_x));
 }
 
-// Whether a window's maximum does not stand at one of its places before (k, l), row by row.
-template <class T>
-__device__ __forceinline__ bool is_first(const Windows& w, const Image& image, const T* x, Wide<T> most, int i, int c,
-                                         int top, int left, int k, int l) {
-  for (int y = 0; y <= k; ++y) {
-    if (top + y < 0) continue;
-    const int end = y < k ? w.size_x : l;
-    for (int z = 0; z < end; ++z) {
-      if (left + z < 0 || left + z >= w.width) continue;
-      if (widen(x[image.at(i, top + y, left + z, c)]) == most) return false;
+// The first place of each window, row by row, that holds its maximum; -1 where none does, as with NaN.
+template <class T, class I>
+__global__ void __launch_bounds__(kThreads)
+    find_first(I size, const Windows w, const Counter<I> counter, const Image<I> x_image, const Image<I> y_image,
+               const T* x, const T* y, int32_t* first) {
+  const I at = number_of_thread<I>();
+  if (at >= size) return;
+  int place[4];
+  counter.count(at, place);
+  const Wide<T> most = widen(y[y_image.at(place[0], place[1], place[2], place[3])]);
+  const int top = place[1] * w.stride_y - w.padding_y, left = place[2] * w.stride_x - w.padding_x;
+  int32_t found = -1;
+  for (int k = w.size_y - 1; k >= 0; --k) {  // backwards, so that loads need not wait for what was found before
+    if (top + k < 0 || top + k >= w.height) continue;
+    for (int l = w.size_x - 1; l >= 0; --l) {
+      if (left + l < 0 || left + l >= w.width) continue;
+      if (widen(x[x_image.at(place[0], top + k, left + l, place[3])]) == most) found = k * w.size_x + l;
     }
   }
-  return true;
+  first[at] = found;
 }
 
-template <class T> struct Gradients {
-  const T *g, *x, *y;
-  Image g_image, x_image, y_image;
-};
-
-template <Pool kind, class T>
+template <Pool kind, class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    pool_grad(int64_t size, const Windows w, const Counter counter, const Gradients<T> in, T* dst) {
+    pool_grad(I size, const Windows w, const Counter<I> counter, const Image<I> g_image, const Image<I> first_image,
+              const T* g, const int32_t* first, T* dst) {
   using V = Wide<T>;
-  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const I at = number_of_thread<I>();
   if (at >= size) return;
   int place[4];
   counter.count(at, place);
   const int i = place[0], c = place[3], down = place[1] + w.padding_y, right = place[2] + w.padding_x;
-  const V mine = widen(in.x[in.x_image.at(i, place[1], place[2], c)]);
   V total = 0;
   // The windows that see this element: k and l are its place in them.
   for (int k = down % w.stride_y; k < w.size_y && k <= down; k += w.stride_y) {
@@ -123,13 +177,35 @@ __global__ void __launch_bounds__(kThreads)
       const int column = (right - l) / w.stride_x;
       if (column >= w.columns) continue;
       if constexpr (kind == Pool::kMax) {
-        const V most = widen(in.y[in.y_image.at(i, row, column, c)]);
-        if (mine != most || !is_first(w, in.x_image, in.x, most, i, c, place[1] - k, place[2] - l, k, l)) continue;
+        if (first[first_image.at(i, row, column, c)] != k * w.size_x + l) continue;
       }
-      total += widen(in.g[in.g_image.at(i, row, column, c)]);
+      total += widen(g[g_image.at(i, row, column, c)]);
     }
   }
   dst[at] = narrow<T>(kind == Pool::kMax ? total : total / static_cast<V>(w.size_y * w.size_x));
+}
+
+template <class T, class I>
+void run_pool(Pool kind, const ShapedView& dst, const ShapedView& x, const Windows& windows) {
+  const auto kernel = kind == Pool::kMax ? pool<Pool::kMax, T, I> : pool<Pool::kMean, T, I>;
+  launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, Counter<I>(dst, Order(dst)),
+         Image<I>(x), x.as<const T>(), dst.as<T>());
+}
+
+template <class T, class I>
+void run_pool_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const ShapedView& x, const ShapedView& y,
+                   const Windows& windows) {
+  const Order order(dst);
+  const Counter<I> counter(dst, order);
+  const Workspace space(kind == Pool::kMax ? static_cast<size_t>(g.size) * sizeof(int32_t) : 0);
+  int32_t* const first = space.as<int32_t>();
+  if (kind == Pool::kMax && g.size > 0) {
+    launch(find_first<T, I>, blocks_for(g.size, kThreads), kThreads, 0, g.size, windows, Counter<I>(g, order),
+           Image<I>(x), Image<I>(y), x.as<const T>(), y.as<const T>(), first);
+  }
+  const auto kernel = kind == Pool::kMax ? pool_grad<Pool::kMax, T, I> : pool_grad<Pool::kMean, T, I>;
+  launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, counter, Image<I>(g),
+         Image<I>(order.lay(g)), g.as<const T>(), first, dst.as<T>());
 }
 
 }  // namespace
@@ -137,11 +213,10 @@ __global__ void __launch_bounds__(kThreads)
 void pool2d(Pool kind, const ShapedView& dst, const ShapedView& x, Pair size, Pair stride, Pair padding) {
   if (dst.size == 0) return;
   const Windows windows(x, dst, size, stride, padding);
+  const bool narrow = narrow_places(dst) && narrow_places(x);
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const auto kernel = kind == Pool::kMax ? pool<Pool::kMax, T> : pool<Pool::kMean, T>;
-    launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, Counter(dst), Image(x),
-           x.as<const T>(), dst.as<T>());
+    narrow ? run_pool<T, int32_t>(kind, dst, x, windows) : run_pool<T, int64_t>(kind, dst, x, windows);
   });
 }
 
@@ -149,11 +224,11 @@ void pool2d_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const Sh
                  Pair size, Pair stride, Pair padding) {
   if (dst.size == 0) return;
   const Windows windows(x, g, size, stride, padding);
+  const bool narrow = narrow_places(dst) && narrow_places(g) && narrow_places(x) && narrow_places(y);
   visit_floats(dst.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const Gradients<T> in{g.as<const T>(), x.as<const T>(), y.as<const T>(), Image(g), Image(x), Image(y)};
-    const auto kernel = kind == Pool::kMax ? pool_grad<Pool::kMax, T> : pool_grad<Pool::kMean, T>;
-    launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, Counter(dst), in, dst.as<T>());
+    narrow ? run_pool_grad<T, int32_t>(kind, dst, g, x, y, windows)
+           : run_pool_grad<T, int64_t>(kind, dst, g, x, y, windows);
   });
 }
 

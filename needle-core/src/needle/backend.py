@@ -130,8 +130,9 @@ class Backend(ABC):
 
     dtypes: frozenset[DType]  # what the device can hold: at least float32, int32 and bool
     strided: frozenset[str] = frozenset()  # names of the ops below whose operands may have any strides
-    # Those among batch_norm, batch_norm_relu and batch_norm_grad whose dst (dx) may lie as x does: without gaps, its
-    # axes in another order. Core then allocates it so, and the next layer finds the order that this one was given.
+    # Those among batch_norm, batch_norm_relu, batch_norm_grad, pool2d and pool2d_grad whose dst (dx) may lie as x does:
+    # without gaps, its axes in another order. Core then allocates it so, and the next layer finds the order that this
+    # one was given.
     keeps_order: frozenset[str] = frozenset()
     # Names of the ops whose result may be the very memory of a contiguous operand of its size and dtype: beside those
     # of IN_PLACE such as read each element, or row, before they write it. Memory planning makes use of them.

@@ -71,13 +71,13 @@ class Convolutions(Views):
 
     def pool2d(self, kind: Pool, size: Pair, stride: Pair, padding: Pair) -> Self:
         """The largest, or the mean, of each window: (N, H, W, C) -> (N, OH, OW, C)."""
-        out = self.new(pool_shape(self.shape, size, stride, padding), self.dtype)
+        out = self.room("pool2d", pool_shape(self.shape, size, stride, padding))
         dispatch.run(self.device, "pool2d", kind, out, self, size, stride, padding)
         return out
 
     def pool2d_grad(self, kind: Pool, x: Self, y: Self, size: Pair, stride: Pair, padding: Pair) -> Self:
         """The gradient of x for g = self. Of equal largest elements the first in its window takes all."""
-        out = self.new(x.shape, self.dtype)
+        out = x.room("pool2d_grad", x.shape)
         dispatch.run(self.device, "pool2d_grad", kind, out, self, x, y, size, stride, padding)
         return out
 

@@ -224,6 +224,13 @@ class NDArray(HostExchange, Reductions, Contractions, Convolutions, Normalizatio
         """An array on the same device, its elements not yet written."""
         return _empty(shape, dtype, self.device)
 
+    def room(self, op: str, shape: Shape) -> "NDArray":
+        """For a result of this shape, in memory in the order of x = self, if the device's kernel keeps that."""
+        layout = self.layout
+        if layout.contiguous or not dispatch.keeps_order(self.device, op) or (order := storage_order(layout)) is None:
+            return _empty(shape, self.dtype, self.device)
+        return _empty(tuple([shape[axis] for axis in order[0]]), self.dtype, self.device).permuted(order[1])
+
     def filled(self, shape: Shape, value: float | int | bool, dtype: Any) -> "NDArray":
         """An array of one value on the same device."""
         return full(shape, value, dtype, self.device)

@@ -5,7 +5,6 @@ from typing import Self
 from needle import dispatch, tracing
 from needle.errors import ShapeError
 from needle.kinds import Unary
-from needle.layout import storage_order
 from needle.shape import Shape
 from needle.views import Views
 
@@ -52,7 +51,7 @@ class Normalizations(Views):
 
     def batch_norm(self, weight: Self, bias: Self, mean: Self, var: Self, eps: float) -> Self:
         """(x - mean) / sqrt(var + eps) * weight + bias per channel (Ioffe and Szegedy, 2015)."""
-        out = self._like_self("batch_norm")
+        out = self.room("batch_norm", self.shape)
         dispatch.run(self.device, "batch_norm", out, self, weight, bias, mean, var, eps)
         return out
 
@@ -60,7 +59,7 @@ class Normalizations(Views):
         """relu of batch_norm. A capture gets two steps, which its passes join to each other or to what follows."""
         if tracing.active is not None or not dispatch.offers(self.device, "batch_norm_relu"):
             return self.batch_norm(weight, bias, mean, var, eps)._unary(Unary.RELU)
-        out = self._like_self("batch_norm_relu")
+        out = self.room("batch_norm_relu", self.shape)
         dispatch.run(self.device, "batch_norm_relu", out, self, weight, bias, mean, var, eps)
         return out
 
@@ -68,19 +67,10 @@ class Normalizations(Views):
         self, x: Self, weight: Self, mean: Self, var: Self, eps: float, training: bool
     ) -> tuple[Self, Self, Self]:
         """The gradients of x, weight and bias for g = self; in training mean and var are those of x itself."""
-        dx = x._like_self("batch_norm_grad")
+        dx = x.room("batch_norm_grad", x.shape)
         dw, db = self.new(weight.shape, x.dtype), self.new(weight.shape, x.dtype)
         dispatch.run(self.device, "batch_norm_grad", dx, dw, db, self, x, weight, mean, var, eps, training)
         return dx, dw, db
-
-    def _like_self(self, op: str) -> Self:
-        """For a result of this shape: in the order in which x = self lies, if the device's kernel keeps that."""
-        layout = self.layout
-        if layout.contiguous or not dispatch.keeps_order(self.device, op) or (order := storage_order(layout)) is None:
-            return self.new(layout.shape, self.dtype)
-        there, back = order
-        stored = self.new(layout.permute(there).shape, self.dtype)
-        return stored.viewed(stored.layout.permute(back))
 
     def attention(self, key: Self, value: Self, causal: bool, scale: float) -> Self:
         """softmax(q @ k.mT * scale) @ v for q = self: (..., T, D), (..., S, D), (..., S, E) -> (..., T, E). The result

@@ -62,6 +62,10 @@ class Views(View):
         """An array on the same device, its elements not yet written."""
 
     @abstractmethod
+    def room(self, op: str, shape: Shape) -> Self:
+        """For a result of this shape, in memory in the order of x = self, if the device's kernel keeps that."""
+
+    @abstractmethod
     def filled(self, shape: Shape, value: float | int | bool, dtype: Any) -> Self:
         """An array of one value on the same device."""
 

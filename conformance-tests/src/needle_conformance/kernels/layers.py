@@ -90,6 +90,14 @@ def _conv2d_grad_weight(trial: KernelTrial) -> Iterator[Arguments]:
         yield [made.out(*kernel), made.drawn(*image), made.drawn(*y), *args]
 
 
+def _orders(made: _Operands, x: Operand, shape: Shape) -> Iterator[Operand]:
+    """A result of this shape in row-major order and, where core may ask for it, in the order of x."""
+    yield made.out(*shape)
+    trial = made.trial
+    if trial.layout == "permuted" and trial.kernel.op in dispatcher(trial.device).backend.keeps_order:
+        yield Operand(np.ones(shape), trial.dtype, "permuted", written=True)
+
+
 # Images, and windows: size, stride, padding.
 _Pool = tuple[Shape, Pair, Pair, Pair]
 _POOLS: list[_Pool] = [((2, 5, 6, 3), (2, 2), (2, 2), (0, 0)), ((2, 5, 6, 3), (3, 2), (1, 2), (1, 1))]
@@ -117,7 +125,8 @@ def _pools(trial: KernelTrial) -> Iterator[tuple[_Operands, Operand, Any, Argume
 def _pool(kind: Pool) -> Callable[[KernelTrial], Iterator[Arguments]]:
     def build(trial: KernelTrial) -> Iterator[Arguments]:
         for made, x, y, args in _pools(trial):
-            yield [kind, made.out(*y), x, *args]
+            for out in _orders(made, x, y):
+                yield [kind, out, x, *args]
 
     return build
 
@@ -136,7 +145,8 @@ def _pool_grad(kind: Pool) -> Callable[[KernelTrial], Iterator[Arguments]]:
     def build(trial: KernelTrial) -> Iterator[Arguments]:
         for made, x, y, args in _pools(trial):
             g, of = made.drawn(*y), made.of(_pooled(x.values, y, *args))
-            yield [kind, made.out(*x.values.shape), g, x, of, *args]
+            for out in _orders(made, x, x.values.shape):
+                yield [kind, out, g, x, of, *args]
 
     return build
 
@@ -188,24 +198,16 @@ def _statistics(made: _Operands, x: Operand) -> list[Operand]:
     return [made.of(rows.mean(0)), made.of(rows.var(0))]
 
 
-def _orders(made: _Operands, x: Operand) -> Iterator[Operand]:
-    """A result in row-major order and, where core may ask for it, in the order of x."""
-    yield made.out(*x.values.shape)
-    trial = made.trial
-    if trial.layout == "permuted" and trial.kernel.op in dispatcher(trial.device).backend.keeps_order:
-        yield Operand(np.ones(x.values.shape), trial.dtype, "permuted", written=True)
-
-
 def _batch_norm(trial: KernelTrial) -> Iterator[Arguments]:
     for made, x, weight, n in _by_channel(trial):
-        for out in _orders(made, x):
+        for out in _orders(made, x, x.values.shape):
             yield [out, x, weight, made.drawn(n), *_statistics(made, x), _EPS]
 
 
 def _batch_norm_grad(trial: KernelTrial) -> Iterator[Arguments]:
     for training in (True, False):
         for made, x, weight, n in _by_channel(trial):
-            for out in _orders(made, x):
+            for out in _orders(made, x, x.values.shape):
                 g = made.drawn(*x.values.shape)
                 yield [out, made.out(n), made.out(n), g, x, weight, *_statistics(made, x), _EPS, training]
 
