@@ -24,14 +24,14 @@ const void* widened_rows(const View& view, int64_t row, int64_t count, int64_t n
   return space;
 }
 
-// Calls f(row, count, x, out) for groups of rows; x holds the rows of all inputs, `out` takes those of the result,
-// whose rows have `width` elements.
+// Calls f(row, count, x, out, past) for groups of rows; x holds the rows of all inputs, `out` takes those of the
+// result, whose rows have `width` elements.
 template <int kInputs, class F>
 void by_rows(const View& dst, int64_t width, const View* const (&inputs)[kInputs], int64_t rows, int64_t n, F f) {
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
-  const bool streamed = narrow == nullptr && is_streamed(dst);
-  const bool direct = narrow == nullptr && !streamed;
-  const int64_t group = direct ? rows : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / (n + 1));
+  const Store store = row_store(dst, width);
+  const bool direct = narrow == nullptr && store != Store::kCopiedPast, past = store == Store::kPast;
+  const int64_t group = direct ? rows : std::max<int64_t>(1, (narrow == nullptr ? kStreamed : kGroup) / (n + 1));
   const int64_t item = compute_size(dst.dtype);
   parallel_for(rows, 1 + kGrain / (n + 1), [&](int64_t begin, int64_t end) {
     const size_t wide = direct ? 0 : static_cast<size_t>(group * std::max(n, width) * item);
@@ -43,27 +43,29 @@ void by_rows(const View& dst, int64_t width, const View* const (&inputs)[kInputs
         x[i] = widened_rows(*inputs[i], row, count, n, space.as<unsigned char>() + wide * static_cast<size_t>(i + 1));
       }
       void* out = direct ? bytes_at(dst, row * width) : space.as<void>();
-      f(row, count, x, out);
+      f(row, count, x, out, past);
       if (narrow != nullptr) narrow(out, bytes_at(dst, row * width), count * width);
-      if (streamed) kernels().stream(out, bytes_at(dst, row * width), count * width * item);
+      if (store == Store::kCopiedPast) kernels().stream(out, bytes_at(dst, row * width), count * width * item);
     }
-    if (streamed) kernels().stream_end();
+    if (store != Store::kPlain) kernels().stream_end();
   });
 }
 
-using OneInput = void (*)(const void* x, void* out, int64_t rows, int64_t n);
-using TwoInputs = void (*)(const void* g, const void* y, void* out, int64_t rows, int64_t n);
+using OneInput = void (*)(const void* x, void* out, int64_t rows, int64_t n, bool past);
+using TwoInputs = void (*)(const void* g, const void* y, void* out, int64_t rows, int64_t n, bool past);
 
 void map_rows(OneInput kernel, const View& dst, const View& x, int64_t rows, int64_t n) {
   const View* const inputs[] = {&x};
-  by_rows(dst, n, inputs, rows, n,
-          [=](int64_t, int64_t count, const void* const* in, void* out) { kernel(in[0], out, count, n); });
+  by_rows(dst, n, inputs, rows, n, [=](int64_t, int64_t count, const void* const* in, void* out, bool past) {
+    kernel(in[0], out, count, n, past);
+  });
 }
 
 void map_rows(TwoInputs kernel, const View& dst, const View& g, const View& y, int64_t rows, int64_t n) {
   const View* const inputs[] = {&g, &y};
-  by_rows(dst, n, inputs, rows, n,
-          [=](int64_t, int64_t count, const void* const* in, void* out) { kernel(in[0], in[1], out, count, n); });
+  by_rows(dst, n, inputs, rows, n, [=](int64_t, int64_t count, const void* const* in, void* out, bool past) {
+    kernel(in[0], in[1], out, count, n, past);
+  });
 }
 
 // The labels as int64, each within [0, n).
@@ -99,7 +101,7 @@ void cross_entropy(const View& dst, const ShapedView& logits, const View& labels
   read_labels("cross_entropy", labels, n, checked);
   const auto kernel = kernels().cross_entropy[float_type(logits.dtype)];
   const View* const inputs[] = {&logits};
-  by_rows(dst, 1, inputs, rows, n, [=](int64_t row, int64_t count, const void* const* in, void* out) {
+  by_rows(dst, 1, inputs, rows, n, [=](int64_t row, int64_t count, const void* const* in, void* out, bool) {
     kernel(in[0], checked + row, out, count, n);
   });
 }
@@ -114,8 +116,8 @@ void cross_entropy_grad(const View& dst, const View& g, const ShapedView& logits
   const int64_t g_stride = g.size == 1 ? 0 : 1, item = compute_size(g.dtype);
   const auto kernel = kernels().cross_entropy_grad[float_type(logits.dtype)];
   const View* const inputs[] = {&logits};
-  by_rows(dst, n, inputs, rows, n, [=](int64_t row, int64_t count, const void* const* in, void* out) {
-    kernel(grads + row * g_stride * item, g_stride, in[0], checked + row, out, count, n);
+  by_rows(dst, n, inputs, rows, n, [=](int64_t row, int64_t count, const void* const* in, void* out, bool past) {
+    kernel(grads + row * g_stride * item, g_stride, in[0], checked + row, out, count, n, past);
   });
 }
 

@@ -174,6 +174,13 @@ bool is_streamed(const View& dst) {
   return kernels().stream != nullptr && dst.contiguous && dst.size * item_size(dst.dtype) >= kLarge;
 }
 
+Store row_store(const View& dst, int64_t n) {
+  constexpr int64_t kLine = 64;
+  if (kernels().narrow[static_cast<int>(dst.dtype)] != nullptr || !is_streamed(dst)) return Store::kPlain;
+  const bool aligned = reinterpret_cast<uintptr_t>(dst.data) % kLine == 0 && n * item_size(dst.dtype) % kLine == 0;
+  return aligned ? Store::kPast : Store::kCopiedPast;
+}
+
 Writer::Writer(const View& view, int64_t begin, bool narrowed, Store store)
     : next_(bytes_at(view, begin)),
       item_(item_size(view.dtype)),

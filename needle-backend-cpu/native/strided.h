@@ -68,6 +68,10 @@ bool is_streamed(const View& dst);
 // the nearest cache, a block at a time, and copied from there past the others.
 enum class Store { kPlain, kCopiedPast, kPast };
 
+// How a result of rows of n elements is stored by loops that write whole rows: past the caches only where each row
+// begins at a line of memory.
+Store row_store(const View& dst, int64_t n);
+
 // The other direction, for contiguous results: hands out space for n elements of the compute type and stores them.
 class Writer {
  public:

@@ -8,6 +8,7 @@ from needle import philox
 from needle.backend import View
 from needle.errors import IndexRangeError
 from needle.kinds import Random, Reduce
+from needle_backend_cpu import _ext
 
 ROUGH = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-5, "float64": 1e-12}
 
@@ -62,6 +63,89 @@ def test_nan_wins(kind: Reduce, n: int) -> None:
         column = result((2,), "float32")
         run("reduce", kind, column, permuted(twin(data.T, "float32"), (1, 0)), 2, n)
         assert_same(column)
+
+
+BORDERS = sorted({size + d for size in (0, 16, 64, 128, 2048, 4096, 65536, 131072) for d in (-1, 0, 1)} - {-1, 0})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+def test_rows_and_columns_at_the_borders_of_blocks(dtype: str) -> None:
+    """Whole numbers, so that sums are exact; with the largest and smallest first and last."""
+    rng = np.random.default_rng(10)
+    for n in BORDERS:
+        data = rng.integers(-9, 9, (3, n))
+        data[0, -1], data[1, 0], data[2, 0], data[2, -1] = 50, 40, -60, -50
+        rows, columns = twin(data, dtype), permuted(twin(data.T, dtype), (1, 0))
+        for kind, right in [(Reduce.SUM, data.sum(1)), (Reduce.MAX, data.max(1)), (Reduce.MIN, data.min(1))]:
+            for x in (rows, columns):
+                out = result((3,), dtype)
+                CPU.reduce(kind, out.cpu, x.cpu, 3, n)
+                np.testing.assert_array_equal(out.numpy(CPU), right, f"{kind} {n}")
+
+
+@pytest.mark.parametrize("columns", [1, 7, 16, 31, 64, 65, 128, 129, 255, 256, 257, 300, 1024, 1025])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 17, 127, 128, 129, 1025])
+def test_columns_of_any_width(columns: int, n: int) -> None:
+    data = np.random.default_rng(columns).integers(-9, 9, (n, columns))
+    for kind, right in [(Reduce.SUM, data.sum(0)), (Reduce.MAX, data.max(0))]:
+        out = result((columns,), "float32")
+        CPU.reduce(kind, out.cpu, permuted(twin(data, "float32"), (1, 0)).cpu, columns, n)
+        np.testing.assert_array_equal(out.numpy(CPU), right)
+
+
+def test_the_bits_of_a_reduction_do_not_depend_on_the_number_of_threads() -> None:
+    rng = np.random.default_rng(11)
+    cases = [((1, 1_000_003), False), ((5, 300_001), False), ((300, 4099), False), ((20_000, 48), False)]
+    cases += [((5000, 300), True), ((20_000, 64), True), ((9, 200_000), True)]
+    before, seen = _ext.num_threads(), []
+    try:
+        arrays = [twin(rng.standard_normal(shape), "float32") for shape, _ in cases]
+        for threads in (1, 2, 3):
+            _ext.set_num_threads(threads)
+            bits = []
+            for x, (shape, turned) in zip(arrays, cases, strict=True):
+                out = result((shape[turned],), "float32")
+                CPU.reduce(
+                    Reduce.SUM, out.cpu, (permuted(x, (1, 0)) if turned else x).cpu, *shape[:: -1 if turned else 1]
+                )
+                bits.append(out.numpy(CPU).tobytes())
+            running = result((300, 4099), "float32")
+            CPU.cumsum(running.cpu, arrays[2].cpu, 300, 4099)
+            seen.append([*bits, running.numpy(CPU).tobytes()])
+    finally:
+        _ext.set_num_threads(before)
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+def test_argmax_is_the_first_of_equals_in_any_part(dtype: str) -> None:
+    for n in (1, 15, 16, 63, 64, 65, 2047, 2048, 2049, 5000):
+        for first in {0, n // 3, n // 2, n - 1}:
+            data = np.zeros((2, n))
+            data[0, first:] = 3
+            data[1, [first, n - 1]] = np.nan if dtype in FLOATS else 7
+            out = result((2,), "int64")
+            CPU.argmax(out.cpu, twin(data, dtype).cpu, 2, n)
+            assert out.numpy(CPU).tolist() == [first, first], n
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 17, 511, 512, 513, 1024, 1300, 70_000, 2_200_000])
+def test_running_sums_of_any_length(n: int) -> None:
+    """Whole numbers, so that they are exact; the longest is written past the caches."""
+    data = np.random.default_rng(n).integers(-9, 9, (2, n))
+    for dtype in ("float32", "float64", "int32", "int64"):
+        out = result((2, n), dtype)
+        CPU.cumsum(out.cpu, twin(data, dtype).cpu, 2, n)
+        np.testing.assert_array_equal(out.numpy(CPU), data.cumsum(1))
+
+
+def test_running_sums_of_what_is_not_finite() -> None:
+    data = np.ones((4, 40))
+    data[0, 5], data[1, 21], data[2, 3], data[2, 9], data[3] = np.inf, np.nan, np.inf, -np.inf, -0.0
+    out = result((4, 40), "float32")
+    CPU.cumsum(out.cpu, twin(data, "float32").cpu, 4, 40)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(out.numpy(CPU), data.cumsum(1))
 
 
 @pytest.mark.parametrize("kind", Reduce)

@@ -3,6 +3,7 @@
 // fastest, copies counted in, is kept, unless one of our own ways is faster still.
 #include "conv.h"
 
+#include <cmath>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -85,6 +86,25 @@ struct Operands {
   }
 };
 
+// Of the library's older functions.
+struct Algorithm {
+  int number;
+  size_t workspace;
+  cudnnMathType_t math;
+};
+
+template <class Result>
+std::vector<Algorithm> best_of(cudnnStatus_t status, const std::vector<Result>& results, int found) {
+  constexpr size_t kMost = 3;
+  std::vector<Algorithm> best;
+  for (int i = 0; status == CUDNN_STATUS_SUCCESS && i < found && best.size() < kMost; ++i) {  // the fastest come first
+    const Result& result = results[static_cast<size_t>(i)];
+    if (result.status != CUDNN_STATUS_SUCCESS || result.memory > kWorkspaceLimit) continue;
+    best.push_back({static_cast<int>(result.algo), result.memory, result.mathType});
+  }
+  return best;
+}
+
 struct Plan {
   const Form* form = nullptr;
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
@@ -120,36 +140,33 @@ struct Plan {
     check_library(cudnnSetConvolutionMathType(conv, exact ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
   }
 
-  template <class Result> void take(cudnnStatus_t status, const std::vector<Result>& results, int found) {
-    if (status != CUDNN_STATUS_SUCCESS) return;
-    for (int i = 0; i < found && algorithm < 0; ++i) {  // the fastest come first
-      const Result& result = results[static_cast<size_t>(i)];
-      if (result.status != CUDNN_STATUS_SUCCESS || result.memory > kWorkspaceLimit) continue;
-      algorithm = static_cast<int>(result.algo);
-      workspace = result.memory;
-      check_library(cudnnSetConvolutionMathType(conv, result.mathType));
-    }
+  void choose(const Algorithm& chosen) {
+    algorithm = chosen.number;
+    workspace = chosen.workspace;
+    check_library(cudnnSetConvolutionMathType(conv, chosen.math));
   }
 
-  void measure(cudnnHandle_t handle, Direction direction, const Operands& at, void* space, size_t limit) {
+  // The fastest few, by the library's own measurement, which is a single one.
+  std::vector<Algorithm> propose(cudnnHandle_t handle, Direction direction, const Operands& at, void* space,
+                                 size_t limit) const {
     constexpr int kMost = 10;
     int found = 0;
     if (direction == kForward) {
       std::vector<cudnnConvolutionFwdAlgoPerf_t> results(kMost);
       const cudnnStatus_t status = cudnnFindConvolutionForwardAlgorithmEx(
           handle, x, at.x.data(), w, at.w.data(), conv, y, at.y.data(), kMost, &found, results.data(), space, limit);
-      take(status, results, found);
-    } else if (direction == kInput) {
+      return best_of(status, results, found);
+    }
+    if (direction == kInput) {
       std::vector<cudnnConvolutionBwdDataAlgoPerf_t> results(kMost);
       const cudnnStatus_t status = cudnnFindConvolutionBackwardDataAlgorithmEx(
           handle, w, at.w.data(), y, at.y.data(), conv, x, at.x.data(), kMost, &found, results.data(), space, limit);
-      take(status, results, found);
-    } else {
-      std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> results(kMost);
-      const cudnnStatus_t status = cudnnFindConvolutionBackwardFilterAlgorithmEx(
-          handle, x, at.x.data(), y, at.y.data(), conv, w, at.w.data(), kMost, &found, results.data(), space, limit);
-      take(status, results, found);
+      return best_of(status, results, found);
     }
+    std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> results(kMost);
+    const cudnnStatus_t status = cudnnFindConvolutionBackwardFilterAlgorithmEx(
+        handle, x, at.x.data(), y, at.y.data(), conv, w, at.w.data(), kMost, &found, results.data(), space, limit);
+    return best_of(status, results, found);
   }
 
   void run(cudnnHandle_t handle, Direction direction, bool is_double, const Operands& at) const {
@@ -210,14 +227,18 @@ void read_shape(const ShapedView& view, int64_t (&shape)[4]) {
 
 bool aligned(const View& view) { return reinterpret_cast<uintptr_t>(view.data) % 16 == 0; }
 
-// Milliseconds that some work takes the device.
+// Milliseconds that some work takes the device, at best.
 template <class Work> float measured(Work work) {
-  constexpr int kRounds = 5;
+  constexpr int kTimes = 3, kRounds = 3;
   work();
-  const Event start(runtime());
-  for (int round = 0; round < kRounds; ++round) work();
-  const Event end(runtime());
-  return end.milliseconds_since(start) / kRounds;
+  float least = HUGE_VALF;
+  for (int time = 0; time < kTimes; ++time) {
+    const Event start(runtime());
+    for (int round = 0; round < kRounds; ++round) work();
+    const Event end(runtime());
+    least = std::min(least, end.milliseconds_since(start) / kRounds);
+  }
+  return least;
 }
 
 // The same, of work that the library proposed: nothing if it fails after all, or if the device is too full for it.
@@ -266,12 +287,13 @@ Way convolve(Own own, bool unrolls, Direction direction, const ShapedView& x, co
       if (time < least) best.own = kUnrolled, least = time;
     }
     for (const Form& form : kForms) {
-      Plan plan(problem, form);
+      std::vector<Algorithm> algorithms;
       with_space([&](void* space, size_t limit) {
-        plan.measure(library.handle, direction, Operands(direction, form, x, w, y), space, limit);
+        const Operands operands(direction, form, x, w, y);
+        algorithms = Plan(problem, form).propose(library.handle, direction, operands, space, limit);
       });
       std::vector<Plan> plans;
-      if (plan.algorithm >= 0) plans.push_back(plan);
+      for (const Algorithm& algorithm : algorithms) plans.emplace_back(problem, form).choose(algorithm);
       for (const ConvGraph& graph : conv_graphs(problem, form, kWorkspaceLimit)) plans.emplace_back(form, graph);
       for (const Plan& each : plans) {
         const std::optional<float> time = measured_if_possible([&] { run(each); });

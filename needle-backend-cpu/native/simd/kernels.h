@@ -171,6 +171,10 @@ struct Kernels {
   BinaryLoop binary[kMaxKinds][kComputeTypes];
   ReduceLoops reduce[kMaxKinds][kComputeTypes];
 
+  // out[i] = total + x[0] + ... + x[i]; the last of them becomes the total, so that a row may come in parts.
+  void (*running_sum[kComputeTypes])(const void* x, int64_t n, void* total, void* out);
+  int64_t (*find[kComputeTypes])(const void* x, int64_t n, const void* value);  // the first; NaN finds a NaN
+
   // Runs all steps on each of some tiles of `tile_bytes`, float (0) or double (1), of the kinds that it has.
   void (*tiles[2])(const TileStep* steps, int64_t count, int64_t tiles);
   int64_t tile_bytes;
@@ -194,14 +198,15 @@ struct Kernels {
 
   SelectLoop select[4];  // by log2(item size)
 
-  // Rows of float (0) or double (1), contiguous.
-  void (*softmax[2])(const void* x, void* out, int64_t rows, int64_t n);
-  void (*log_softmax[2])(const void* x, void* out, int64_t rows, int64_t n);
-  void (*softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n);
-  void (*log_softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n);
+  // Rows of float (0) or double (1), contiguous. `past`: the result goes past the caches; then it is aligned to a line
+  // of memory, as is each of its rows, and the next thread may read it after `stream_end`.
+  void (*softmax[2])(const void* x, void* out, int64_t rows, int64_t n, bool past);
+  void (*log_softmax[2])(const void* x, void* out, int64_t rows, int64_t n, bool past);
+  void (*softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n, bool past);
+  void (*log_softmax_grad[2])(const void* g, const void* y, void* out, int64_t rows, int64_t n, bool past);
   void (*cross_entropy[2])(const void* x, const int64_t* labels, void* out, int64_t rows, int64_t n);
   void (*cross_entropy_grad[2])(const void* g, int64_t g_stride, const void* x, const int64_t* labels, void* out,
-                                int64_t rows, int64_t n);
+                                int64_t rows, int64_t n, bool past);
 
   // In place: softmax(x * scale) of each row. Row r sees its first `first` + r elements, or n if that is fewer, and
   // the others become 0. The gradient turns g, in place, into y * (g - sum(g * y)) * scale.
@@ -283,6 +288,7 @@ void fill_unary(Kernels& table);
 void fill_binary(Kernels& table);
 void fill_tiles(Kernels& table);
 void fill_reduce(Kernels& table);
+void fill_scan(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);
 void fill_conv(Kernels& table);

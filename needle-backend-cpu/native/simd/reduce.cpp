@@ -7,13 +7,17 @@
 NEEDLE_BEGIN
 namespace {
 
-constexpr int kChains = 8;        // independent accumulators, to hide the latency of a comparison and a choice
+constexpr int kChains = 4;        // independent accumulators: more gain nothing from memory, and delay short rows
 constexpr int kStrip = 4;         // vectors of columns that are summed down together
 constexpr int kTogether = 8;      // rows that are added to the columns' sums at once
-constexpr int64_t kAhead = 2048;  // bytes; memory is asked for so far ahead
-constexpr int64_t kAheadInRow = 8192;
+constexpr int64_t kAhead = 4096;  // bytes; so far ahead short rows are asked for
 constexpr int64_t kPairwiseColumn = 128;
-constexpr int64_t kShortRow = 16;  // vectors
+constexpr int64_t kShortRow = 16;                               // vectors
+constexpr int kWideStrip = NEEDLE_VECTOR_BYTES == 64 ? 16 : 8;  // half of the registers that the level has
+
+// Into the second-level cache: asked for in the first, lines wait for the few places where its misses are kept, and
+// long rows were read a quarter slower than without asking.
+inline void ask_for(const void* address) { __builtin_prefetch(address, 0, 2); }
 
 // Integers are summed as unsigned numbers, which wrap.
 template <class F, class T> struct Accumulator {
@@ -40,14 +44,10 @@ template <class F, class T> struct ReduceKernel {
       typename V::type sums[kChains];
       for (int c = 0; c < kChains; ++c) sums[c] = V::splat(identity());
       for (; i + kChains * V::lanes <= n; i += kChains * V::lanes) {
-        for (int c = 0; c < kChains; ++c) {
-          __builtin_prefetch(reinterpret_cast<const char*>(x + i + c * V::lanes) + kAheadInRow);
-          sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
-        }
+        for (int c = 0; c < kChains; ++c) sums[c] = f(sums[c], V::load(x + i + c * V::lanes));
       }
       for (; i + V::lanes <= n; i += V::lanes) sums[0] = f(sums[0], V::load(x + i));
-      for (int c = 0; c < kChains; c += 2) sums[c] = f(sums[c], sums[c + 1]);
-      total = fold<A>(f(f(sums[0], sums[2]), f(sums[4], sums[6])), f);
+      total = fold<A>(f(f(sums[0], sums[1]), f(sums[2], sums[3])), f);
     }
     for (; i < n; ++i) total = f(total, x[i]);
     return total;
@@ -80,7 +80,7 @@ template <class F, class T> struct ReduceKernel {
       for (; r + V::lanes <= count; r += V::lanes) {
         typename V::type sums[V::lanes];
         for (int lane = 0; lane < V::lanes; ++lane) {
-          __builtin_prefetch(reinterpret_cast<const char*>(from + (r + lane) * n) + kAhead);
+          ask_for(reinterpret_cast<const char*>(from + (r + lane) * n) + kAhead);
           sums[lane] = short_row(from + (r + lane) * n, n / V::lanes);
         }
         V::store(to + r, fold_all<A>(sums, F()));
@@ -107,16 +107,20 @@ template <class F, class T> struct ReduceKernel {
     for (int v = 0; v < kVectors; ++v) V::store(out + v * V::lanes, sums[v]);
   }
 
-  // Wide rows, a few of them at a time: memory is read row by row, and the sums stay in the nearest cache.
+  // Wide rows, a few of them at a time: memory is read row by row, and the sums stay in the nearest cache. The next
+  // rows are asked for, since each run is too short for the processor to see where it leads; after the last ones, if
+  // they are all that there are, the first of the columns that lie beside these.
   static void across(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
     const F f;
     for (int64_t c = 0; c < columns; ++c) out[c] = identity();
     int64_t j = 0;
     for (; j + kTogether <= n; j += kTogether) {
-      const A* from = x + j * stride;
+      const A *from = x + j * stride, *next = from + kTogether * stride;
+      if (j + 2 * kTogether > n && n < kPairwiseColumn) next = x + columns;
       int64_t c = 0;
       for (; c + V::lanes <= columns; c += V::lanes) {
         typename V::type rows[kTogether];
+        for (int k = 0; k < kTogether; ++k) ask_for(next + k * stride + c);
         for (int k = 0; k < kTogether; ++k) rows[k] = V::load(from + k * stride + c);
         for (int width = kTogether / 2; width > 0; width /= 2) {
           for (int k = 0; k < width; ++k) rows[k] = f(rows[k], rows[k + width]);
@@ -131,9 +135,11 @@ template <class F, class T> struct ReduceKernel {
   }
 
   static void down(const A* x, int64_t stride, int64_t n, int64_t columns, A* out) {
-    if (columns > kStrip * V::lanes) return across(x, stride, n, columns, out);
+    if (columns > kWideStrip * V::lanes) return across(x, stride, n, columns, out);
     const F f;
     int64_t c = 0;
+    for (; c + kWideStrip * V::lanes <= columns; c += kWideStrip * V::lanes)
+      strip<kWideStrip>(x + c, stride, n, out + c);
     for (; c + kStrip * V::lanes <= columns; c += kStrip * V::lanes) strip<kStrip>(x + c, stride, n, out + c);
     for (; c + V::lanes <= columns; c += V::lanes) strip<1>(x + c, stride, n, out + c);
     for (int64_t rest = c; rest < columns; ++rest) out[rest] = identity();

@@ -14,6 +14,14 @@ from needle.indexing import Step
 from needle.shape import Shape
 
 
+def exp_of_difference(x: Any, y: Any) -> tuple[Any]:
+    return ((x - y).exp(),)
+
+
+def squared_difference(x: Any, y: Any) -> tuple[Any]:
+    return ((x - y).square(),)
+
+
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     normalized, _ = _standardized(x, eps)
     return normalized * weight + bias
@@ -153,6 +161,16 @@ def gelu_grad(g: Any, x: Any) -> tuple[Any]:
     """P(N(0, 1) <= x) + x times its density."""
     share = ((x * sqrt(0.5)).erf() + 1.0) * 0.5
     return (g * (share + x * (x.square() * -0.5).exp() * (1 / sqrt(2 * pi))),)
+
+
+def tanh_grad(g: Any, y: Any) -> tuple[Any]:
+    """Of y = tanh(x)."""
+    return (g * (1.0 - y * y),)
+
+
+def sigmoid_grad(g: Any, y: Any) -> tuple[Any]:
+    """Of y = sigmoid(x)."""
+    return (g * (y * (1.0 - y)),)
 
 
 def gelu_tanh(x: Any) -> tuple[Any]:

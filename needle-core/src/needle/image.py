@@ -190,7 +190,7 @@ def _transposed_shape(x: Shape, weight: Shape, bias: Shape | None, window: Windo
         raise ShapeError(f"{op}: x has {x[1]} channels, the weight takes {channels}: x is {x}, weight is {weight}")
     if bias is not None and bias != (out,):
         raise ShapeError(f"{op}: takes a bias ({out},), one for each channel out: bias is {bias}")
-    if any(m >= max(s, d) for m, s, d in zip(more, window.stride, window.dilation, strict=True)):
+    if any(m >= s for m, s in zip(more, window.stride, strict=True)):
         raise ShapeError(f"{op}: an output_padding of {more} is not below the stride {window.stride}")
     steps = zip(x[2:], size, *window[:3], more, strict=True)
     height, breadth = ((n - 1) * s - 2 * p + d * (k - 1) + m + 1 for n, k, s, p, d, m in steps)

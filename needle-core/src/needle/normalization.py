@@ -5,6 +5,7 @@ from typing import Self
 from needle import dispatch, tracing
 from needle.errors import ShapeError
 from needle.kinds import Unary
+from needle.layout import storage_order
 from needle.shape import Shape
 from needle.views import Views
 

@@ -3,7 +3,7 @@
 A formula is a plain function over what NDArray and Tensor share: operators and elementwise methods, with numbers that
 never change. On the first call it is run on `Value`s, which write down the steps as an Expression; from then on the
 device computes all steps together. A device without `elementwise`, a capture, which fuses by itself, and Tensors, which
-record, run the formula as it stands.
+record, run the formula as it stands. reduced_pass: the same, where only what the result reduces to is wanted.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,12 @@ from needle import dispatch, tracing
 from needle.device import Device
 from needle.dtype import DType, float32, float64
 from needle.expression import Expression, Step
-from needle.kinds import Binary, Unary
+from needle.kinds import Binary, Reduce, Unary
 from needle.layout import storage_order
 from needle.ndarray import NDArray
 from needle.operators import Operators
+from needle.reductions import reduction_plan
+from needle.shape import Shape, reduced_shape
 
 Formula = Callable[..., tuple[Any, ...]]
 
@@ -53,6 +55,24 @@ def update(formula: Formula, target: NDArray, *others: NDArray) -> None:
         one_pass(formula, target, *others, into=[target])
     else:
         target.assign(formula(target, *others)[0])
+
+
+def reduced_pass(kind: Reduce, axes: Shape, formula: Formula, x: NDArray, *others: NDArray) -> NDArray:
+    """The one result of a formula, reduced over some axes, which stay as 1. The others have been reduced over them.
+
+    Where the device has `elementwise_reduce` and rows are contiguous, what the formula gives is never in memory.
+    """
+    order, rows, n = reduction_plan(x.shape, axes)
+    last = x.permute(order)
+    eager = tracing.active is None and x.size > 0 and last.layout.contiguous
+    if not eager or not _fuses(x.device, x.dtype) or not _reduces(x.device, x.dtype):
+        value: NDArray = formula(x, *others)[0]
+        return value._reduced(kind, axes, True)
+    expression, scalars = _written(formula, (True,) * (1 + len(others)), x.dtype)
+    out = x.new(reduced_shape(x.shape, axes, True), x.dtype)
+    wide = [other.broadcast_to(x.shape).permute(order) for other in others]
+    dispatch.run(x.device, "elementwise_reduce", out, [last, *wide], expression, scalars, kind, rows, n)
+    return out
 
 
 class Value(Operators):
@@ -100,3 +120,12 @@ def _fuses(device: Device, dtype: DType) -> bool:
     if dtype not in (float32, float64) or not backend.implements("elementwise"):
         return False
     return backend.supports("elementwise", None, (dtype, dtype)) is None
+
+
+@lru_cache(maxsize=256)
+def _reduces(device: Device, dtype: DType) -> bool:
+    """Whether the device reduces what it computes, and reads operands that are broadcast where they lie."""
+    backend = dispatch.dispatcher(device).backend
+    if not backend.implements("elementwise_reduce") or "elementwise_reduce" not in backend.strided:
+        return False
+    return backend.supports("elementwise_reduce", Reduce.SUM, (dtype, dtype)) is None

@@ -18,7 +18,7 @@ from needle.operators import Operators
 from needle.ops.indexing import Gather, Scatter, ScatterAdd
 from needle.ops.matmul import Linear, LinearReLU, MatMul
 from needle.ops.movement import BroadcastTo, Concatenate, Embed, Flip, Permute, Reshape, Slice
-from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation
+from needle.ops.reduction import AllTrue, AnyTrue, ArgMax, ArgMin, CumSum, Max, Min, Product, Summation, Variance
 from needle.ops.softmax import CrossEntropy, LogSoftmax, LogSumExp, Softmax
 from needle.shape import (
     Axes,
@@ -116,12 +116,8 @@ class TensorFunctions(FusedFunctions, Operators):
     ) -> Self:  # fmt: skip
         """The mean of squared distances from the mean, over n - correction, which NumPy calls ddof."""
         only_defaults("var", numpy)
-        chosen = either_axes(axes, axis, "var")
-        correction = correction if ddof is None else ddof
-        deviation = self - self.mean(chosen, keepdims=True)
-        total = deviation.square().sum(chosen, keepdims)
-        n = self.size / max(total.size, 1) - correction
-        return total * (1.0 / n if n > 0 else float("nan"))
+        x, correction = floating(self), correction if ddof is None else ddof
+        return x._apply(Variance(x._axes(axes, "var", axis), keepdims, correction))
 
     def std(
         self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None,

@@ -1,11 +1,15 @@
 """Reductions over axes (normalized, ascending) and running sums."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from needle.formulas import squared_difference
+from needle.kinds import Reduce
 from needle.ndarray import NDArray
+from needle.one_pass import reduced_pass
 from needle.op import Array, Cotangents, Op, reads
 from needle.reductions import reduction_plan
 from needle.shape import Shape, reduced_shape
@@ -34,6 +38,27 @@ class Summation(Reduction):
 
     def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
         return (self.spread(g, x),)
+
+
+@dataclass(frozen=True)
+class Variance(Reduction):
+    """The sum of squared distances from the mean, over n - correction."""
+
+    name = "var"
+    correction: float = 0
+    reads = reads(0)
+
+    def forward(self, x: NDArray) -> NDArray:
+        total = reduced_pass(Reduce.SUM, self.axes, squared_difference, x, x.mean(self.axes, True))
+        return (total * self._weight(x)).reshape(self.shape(x.shape))
+
+    def vjp(self, g: Array, y: Array, x: Any) -> Cotangents:
+        deviation = x - x.mean(self.axes, True).broadcast_to(x.shape)
+        return (deviation * self.spread(g * (2 * self._weight(x)), x),)
+
+    def _weight(self, x: Any) -> float:
+        n = prod(x.shape[a] for a in self.axes) - self.correction
+        return 1.0 / n if n > 0 else float("nan")
 
 
 class Product(Reduction):

@@ -5,7 +5,10 @@ from math import prod
 from typing import Any
 
 from needle.errors import DTypeError, ShapeError
+from needle.formulas import exp_of_difference
+from needle.kinds import Reduce
 from needle.ndarray import NDArray
+from needle.one_pass import reduced_pass
 from needle.op import Array, Cotangents, Op, reads
 from needle.shape import Shape, reduced_shape
 
@@ -60,7 +63,7 @@ class LogSumExp(Op):
     def forward(self, x: NDArray) -> NDArray:
         largest = x.max(self.axes, True)
         finite = largest.isfinite().where(largest, 0.0)  # inf - inf would be NaN
-        total = (x - finite).exp().sum(self.axes, True).log() + finite
+        total = reduced_pass(Reduce.SUM, self.axes, exp_of_difference, x, finite).log() + finite
         return total.reshape(self.shape(x.shape))
 
     def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:

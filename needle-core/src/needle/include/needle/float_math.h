@@ -193,15 +193,25 @@ constexpr float kExpEasy = 87.0f;  // the largest |x| that exp_easy takes
 
 NEEDLE_HD double exp_easy(double x) { return __builtin_exp(x); }
 
-// e^x for x <= 0, where what is smaller than every normal number is 0: what a softmax needs. NaN stays.
-constexpr float kExpNormal = 87.3365f;  // -log(2^-126), rounded down
-
-NEEDLE_HD float exp_below(float x) {
-  const float y = exp_easy(x < -kExpNormal ? -kExpNormal : x);
-  return x < -kExpNormal ? 0.0f : x != x ? x : y;
+// e^x for x <= 0, as a softmax needs it: 0 below -88, and NaN stays. What is smaller than every normal number is 0 or
+// has fewer digits. `low` is -88: a limit that the compiler knows would cost it two instructions in place of one.
+NEEDLE_HD float exp_below(float x, float low) {
+  const float shift = 12583039.0f;  // 1.5 * 2^23 + 127: n = -127 then makes the power of two 0
+  x = low > x ? low : x;
+  const float t = x * 1.44269504f + shift;
+  const float n = t - shift;
+  const float r = (x - n * Ln2::high()) - n * Ln2::low();
+  float q = 0.0013852061238139868f;
+  q = q * r + 0.00837025698274374f;
+  q = q * r + 0.04166799038648605f;
+  q = q * r + 0.16666507720947266f;
+  q = q * r + 0.4999999403953552f;
+  q = q * r + 1.0f;
+  q = q * r + 1.0f;
+  return q * float_of(static_cast<int32_t>(static_cast<uint32_t>(bits_of(t)) << 23));
 }
 
-NEEDLE_HD double exp_below(double x) { return __builtin_exp(x); }
+NEEDLE_HD double exp_below(double x, double) { return __builtin_exp(x); }
 
 // 1 / (1 + e^-x) for |x| <= kExpEasy; the rounding error of 1 + e is taken out again.
 NEEDLE_HD float sigmoid_easy(float x) {
