@@ -130,7 +130,7 @@ def test_a_large_mean_does_not_drown_the_variance_of_planes(gpu: ndl.Device) -> 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_variance(gpu: ndl.Device, dtype: str) -> None:
     """Of rows and of columns, long and short, over one axis, several and all; and its gradient."""
-    rows = [((40, 300), 1), ((40, 300), 0), ((300, 40), 0), ((7, 20_001), 1), ((70_001,), None), ((3, 20, 30), (1, 2)),
+    rows = [((40, 300), 1), ((40, 300), 0), ((300, 40), 0), ((7, 20_001), 1), ((25_001,), None), ((3, 20, 30), (1, 2)),
             ((30, 20, 3), (0, 1)), ((20, 3, 30), (0, 2)), ((1, 256), (0, 1))]  # fmt: skip
     for shape, axes in rows:
         for correction in (0, 1):
