@@ -2,6 +2,7 @@
 //
 // The gradient of the image is a convolution of g: the pixels whose places agree modulo the stride see the same taps of
 // the kernel, each at whole steps of g, so that a stride of s makes s * s convolutions of stride 1.
+#include "joined_phases.h"
 #include "launch.h"
 #include "packed.h"
 #include "patches.h"
@@ -138,20 +139,6 @@ std::shared_ptr<const Packed> packed_kernel(const PatchProduct& product, const S
   return packed_copy(w, std::move(key), static_cast<size_t>(kernels().kernel_packed_bytes[type](product)),
                      [&](void* out) { kernels().pack_kernel[type](product, out); });
 }
-
-// The taps of one axis that pixels see whose index is `phase` modulo the stride, by ascending offset.
-struct PhaseTaps {
-  std::vector<int64_t> taps, offsets;
-
-  PhaseTaps(int64_t count, int64_t phase, int64_t stride, int64_t padding, int64_t dilation) {
-    for (int64_t tap = count - 1; tap >= 0; --tap) {
-      const int64_t distance = phase + padding - tap * dilation;
-      if (distance % stride != 0) continue;
-      taps.push_back(tap);
-      offsets.push_back(distance / stride);
-    }
-  }
-};
 
 // The gradient of those pixels of the image that share a phase.
 class Phase {
@@ -381,6 +368,10 @@ void conv2d_grad_input(const ShapedView& dst, const ShapedView& g, const ShapedV
   if (conv.pointwise()) {
     const Compact grad(g);
     Pointwise{conv, nullptr, kernel.data(), grad.as()}.grad_input(out.as());
+    return out.commit();
+  }
+  if (JoinedPhases joined(conv, kernel); joined.pays()) {
+    joined.run(Image(g, Reading::kPixels, padding, joined.by_place()), out.as());
     return out.commit();
   }
   std::vector<Phase> phases;

@@ -142,7 +142,10 @@ void Reader::repeat(int64_t n) {
 }
 
 bool Reader::recurs(int64_t n) const {
-  return axes_.rank == 2 && axes_.stride[0] == 0 && n <= gathered_ && (next_ - gathered_at_) % axes_.n[1] == 0;
+  if (n > gathered_) return false;
+  const int64_t length = axes_.inner_length(), in_row = next_ % length;
+  if (axes_.inner_stride() == 0 && next_ - in_row <= gathered_at_ && in_row + n <= length) return true;
+  return axes_.rank == 2 && axes_.stride[0] == 0 && (next_ - gathered_at_) % length == 0;
 }
 
 const void* Reader::read(int64_t n) {

@@ -51,7 +51,8 @@ class Reader {
 
   const View& view_;
   void (*widen_)(const void*, void*, int64_t);
-  // Whether what was gathered last is what the next n elements are: one row again and again, as of a bias.
+  // Whether what was gathered last is what the next n elements are: one row again and again, as of a bias, or one
+  // element all along a row.
   bool recurs(int64_t n) const;
 
   int64_t item_, next_;

@@ -28,6 +28,10 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], PAIR, PAIR, PAIR, int]] = [
     ((1, 1, 40, 1), (1, 5, 1, 1), (1, 1), (0, 2), (1, 1), 1),
     ((2, 20, 20, 128), (3, 3, 128, 64), (1, 1), (1, 1), (1, 1), 1),
     ((0, 5, 5, 2), (3, 3, 2, 4), (1, 1), (1, 1), (1, 1), 1),
+    # Few channels and a stride: the gradient of the image is one product for all phases.
+    ((9, 13, 15, 3), (7, 7, 3, 24), (2, 2), (3, 3), (1, 1), 1),
+    ((2, 20, 11, 2), (3, 5, 2, 6), (3, 2), (1, 2), (2, 1), 1),
+    ((2, 9, 11, 2), (2, 2, 2, 3), (3, 4), (0, 0), (1, 1), 1),  # pixels that nothing sees
 ]
 
 
@@ -154,7 +158,7 @@ def test_channels_first_in_memory(
         near(each, value, "float32", 500, args)
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[7], CASES[13]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], CASES[2], CASES[7], CASES[13], CASES[15]], ids=str)
 def test_results_do_not_depend_on_the_number_of_threads(case: Any) -> None:
     rng = np.random.default_rng(3)
     image, kernel, *args = case

@@ -65,6 +65,20 @@ def test_binary(kind: Binary, dtype: str) -> None:
             assert_same(out, (kind, layout), rtol=tolerance, atol=1e-37 if dtype == "float32" else None)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", [Binary.FLOOR_DIVIDE, Binary.REMAINDER])
+def test_zeros_of_a_division_have_the_signs_of_numpy(kind: Binary, dtype: str) -> None:
+    numbers = [0.0, -0.0, 0.5, -0.5, 2.0, -2.0, np.inf, -np.inf]
+    a, b = (twin(np.ravel(side), dtype) for side in np.meshgrid(numbers, numbers))
+    out = result((len(numbers) ** 2,), dtype)
+    run("binary", kind, out, a, b)
+    found, right = out.numpy(CPU), out.numpy(REFERENCE)
+    zeros = right == 0
+    assert zeros.sum() >= 10
+    np.testing.assert_array_equal(found == 0, zeros)
+    np.testing.assert_array_equal(np.signbit(found[zeros]), np.signbit(right[zeros]))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 2, 63, 1024, 1025, 5000])
 def test_one_element_operands(dtype: str, n: int) -> None:

@@ -15,14 +15,12 @@ template <class F, class T> struct BinaryKernel {
   template <bool past> static void tiles(const void* a, const void* b, void* out, int64_t n) {
     const T* x = static_cast<const T*>(a);
     const T* y = static_cast<const T*>(b);
-    by_tiles<T, past>(static_cast<Out*>(out), n, [x, y](int64_t i, Out* tile, int64_t count) NEEDLE_INLINE {
-      if constexpr (past) {
-        prefetch_tile(x + i, count);
-        prefetch_tile(y + i, count);
-      }
-      NEEDLE_INDEPENDENT
-      for (int64_t k = 0; k < count; ++k) tile[k] = F()(x[i + k], y[i + k]);
-    });
+    by_tiles<past ? kLineItems<Out> : kTileItems<T>, past>(static_cast<Out*>(out), n,
+                                                           [x, y](int64_t i, Out* tile, int64_t count) NEEDLE_INLINE {
+                                                             NEEDLE_INDEPENDENT
+                                                             for (int64_t k = 0; k < count; ++k)
+                                                               tile[k] = F()(x[i + k], y[i + k]);
+                                                           });
   }
 };
 
@@ -46,15 +44,12 @@ template <class T, bool past> void select(const void* condition, const void* a, 
   const uint8_t* c = static_cast<const uint8_t*>(condition);
   const T* x = static_cast<const T*>(a);
   const T* y = static_cast<const T*>(b);
-  by_tiles<T, past>(static_cast<T*>(out), n, [c, x, y](int64_t i, T* tile, int64_t count) NEEDLE_INLINE {
-    if constexpr (past) {
-      prefetch_tile(c + i, count);
-      prefetch_tile(x + i, count);
-      prefetch_tile(y + i, count);
-    }
-    NEEDLE_INDEPENDENT
-    for (int64_t k = 0; k < count; ++k) tile[k] = c[i + k] != 0 ? x[i + k] : y[i + k];
-  });
+  by_tiles<past ? kLineItems<T> : kTileItems<T>, past>(static_cast<T*>(out), n,
+                                                       [c, x, y](int64_t i, T* tile, int64_t count) NEEDLE_INLINE {
+                                                         NEEDLE_INDEPENDENT
+                                                         for (int64_t k = 0; k < count; ++k)
+                                                           tile[k] = c[i + k] != 0 ? x[i + k] : y[i + k];
+                                                       });
 }
 
 template <class T> SelectLoop select_loop() { return {&select<T, false>, kPastCaches ? &select<T, true> : nullptr}; }

@@ -9,15 +9,6 @@
 NEEDLE_BEGIN
 namespace {
 
-constexpr int64_t kTileAhead = 2048;  // bytes; what is read from memory is asked for so far ahead
-
-// Beyond the end of an array that is harmless: a prefetch never faults.
-template <class T> inline __attribute__((always_inline)) void prefetch_tile(const T* x, int64_t n) {
-  for (int64_t line = 0; line < static_cast<int64_t>(n * sizeof(T)); line += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(x) + kTileAhead + line);
-  }
-}
-
 // Stores a tile from its end to its begin. Where a result lies a little further than an operand, counted modulo 4096
 // bytes, the processor takes the next load for one of what was just stored; so what is stored last is what is read
 // latest.
@@ -36,10 +27,15 @@ inline __attribute__((always_inline)) void store_tile(const Out (&tile)[kItems],
   }
 }
 
+// Elements of a tile: kTileVectors vectors of T. Or a line or two of results, where loads and stores are all that takes
+// time and stores go past the caches: then memory is read and written most evenly. (Of 16 elements and fewer g++
+// unrolls the loop before it looks for vectors, and finds none.)
+template <class T> constexpr int64_t kTileItems = kTileVectors * NEEDLE_VECTOR_BYTES / sizeof(T);
+template <class Out> constexpr int64_t kLineItems = sizeof(Out) == 1 ? 64 : 32;
+
 // out[i] for i < n by f(i, tile, count), which computes `count` of them from the i-th on into `tile`. For results past
 // the caches `out` is aligned to a line.
-template <class T, bool past, class Out, class F> void by_tiles(Out* out, int64_t n, F f) {
-  constexpr int64_t kItems = kTileVectors * NEEDLE_VECTOR_BYTES / sizeof(T);
+template <int64_t kItems, bool past, class Out, class F> void by_tiles(Out* out, int64_t n, F f) {
   alignas(64) Out tile[kItems];
   int64_t i = 0;
   for (; i + kItems <= n; i += kItems) {

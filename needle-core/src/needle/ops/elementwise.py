@@ -1,8 +1,9 @@
 """Elementwise ops of one operand: a kind for the value, a rule for the gradient. Also casts and selection."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from needle.dtype import DType
 from needle.formulas import sigmoid_grad, tanh_grad
@@ -33,6 +34,18 @@ class Elementwise(Op):
         return x._unary(self.kind)
 
 
+@dataclass(frozen=True)
+class Sloped(Elementwise):
+    """One whose slope, g times its derivative, takes several steps of g and of what it reads: they are one pass."""
+
+    @staticmethod
+    @abstractmethod
+    def slope(g: Any, read: Any, /) -> tuple[Any]: ...
+
+    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+        return one_pass(self.slope, g, y if "y" in self.reads else x)
+
+
 class Negate(Elementwise):
     kind = Unary.NEG
 
@@ -40,21 +53,23 @@ class Negate(Elementwise):
         return (-g,)
 
 
-class Abs(Elementwise):
+class Abs(Sloped):
     """|x|; its gradient at 0 is 0."""
 
     kind = Unary.ABS
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g * x.sign(),)
 
 
-class Square(Elementwise):
+class Square(Sloped):
     kind = Unary.SQUARE
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g * (x * 2.0),)
 
 
@@ -76,13 +91,14 @@ class Exp(Elementwise):
         return (g * y,)
 
 
-class Expm1(Elementwise):
+class Expm1(Sloped):
     """exp(x) - 1, exact near 0."""
 
     kind = Unary.EXPM1
     reads = reads("y")
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, y: Any) -> tuple[Any]:
         return (g * (y + 1.0),)
 
 
@@ -94,93 +110,97 @@ class Log(Elementwise):
         return (g / x,)
 
 
-class Log1p(Elementwise):
+class Log1p(Sloped):
     """log(1 + x), exact near 0."""
 
     kind = Unary.LOG1P
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g / (x + 1.0),)
 
 
-class Sqrt(Elementwise):
+class Sqrt(Sloped):
     kind = Unary.SQRT
     reads = reads("y")
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, y: Any) -> tuple[Any]:
         return (g * 0.5 / y,)
 
 
-class Rsqrt(Elementwise):
+class Rsqrt(Sloped):
     """1 / sqrt(x)."""
 
     kind = Unary.RSQRT
     reads = reads("y")
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, y: Any) -> tuple[Any]:
         return (g * -0.5 * (y * y * y),)
 
 
-class Reciprocal(Elementwise):
+class Reciprocal(Sloped):
     kind = Unary.RECIPROCAL
     reads = reads("y")
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, y: Any) -> tuple[Any]:
         return (-g * (y * y),)
 
 
-class Sin(Elementwise):
+class Sin(Sloped):
     kind = Unary.SIN
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g * x.cos(),)
 
 
-class Cos(Elementwise):
+class Cos(Sloped):
     kind = Unary.COS
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (-g * x.sin(),)
 
 
-class Tanh(Elementwise):
+class Tanh(Sloped):
     kind = Unary.TANH
     reads = reads("y")
-
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
-        return one_pass(tanh_grad, g, y)
+    slope = staticmethod(tanh_grad)
 
 
-class Sigmoid(Elementwise):
+class Sigmoid(Sloped):
     """1 / (1 + exp(-x))."""
 
     kind = Unary.SIGMOID
     reads = reads("y")
-
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
-        return one_pass(sigmoid_grad, g, y)
+    slope = staticmethod(sigmoid_grad)
 
 
-class Softplus(Elementwise):
+class Softplus(Sloped):
     """log(1 + exp(x)), a smooth relu."""
 
     kind = Unary.SOFTPLUS
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g * x.sigmoid(),)
 
 
-class Erf(Elementwise):
+class Erf(Sloped):
     """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
 
     kind = Unary.ERF
     reads = reads(0)
 
-    def vjp(self, g: Array, y: Array, x: Array) -> Cotangents:
+    @staticmethod
+    def slope(g: Any, x: Any) -> tuple[Any]:
         return (g * ((-(x * x)).exp() * (2.0 / sqrt(pi))),)
 
 

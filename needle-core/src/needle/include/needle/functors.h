@@ -299,7 +299,8 @@ struct FloorDivide : Numbers {
     T quotient = (a - r) / b;
     if (r != T(0) && (r < T(0)) != (b < T(0))) quotient -= T(1);
     const T below = math::floor(quotient);
-    return quotient - below > T(0.5) ? below + T(1) : below;
+    const T floored = quotient - below > T(0.5) ? below + T(1) : below;
+    return floored == T(0) ? T(0) * (a / b) : floored;  // a zero has the sign of a / b
   }
   NEEDLE_HD float operator()(float a, float b) const { return of_floats(a, b); }
 #if defined(NEEDLE_HAS_DOUBLE)
