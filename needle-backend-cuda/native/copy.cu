@@ -17,6 +17,20 @@ template <class T> __global__ void copy_strided(int64_t n, const Strided<2> stri
   dst[place[0]] = src[place[1]];
 }
 
+// A pack of dst a thread, whose elements it asks for one by one: rows in reverse, every second column, rows that lie at
+// odd places. `strides` are those of the packs of dst, and of the first elements of src for them.
+template <class T>
+__global__ void copy_gathered(int64_t packs, const Strided<2> strides, int64_t step, T* dst, const T* src) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= packs) return;
+  int64_t place[2];
+  strides.places(i, place);
+  Pack<T, kPerPack<T>> pack;
+#pragma unroll
+  for (int j = 0; j < kPerPack<T>; ++j) pack.at[j] = src[place[1] + j * step];
+  store_pack(dst + place[0], pack);
+}
+
 // Planes of rows x columns: dst is contiguous along columns, src along rows. Tiles are read along src and written
 // along dst, by way of shared memory; its rows are one longer, so that a column is spread over all banks.
 struct Planes {
@@ -110,7 +124,26 @@ bool repeats(const Strided<2>& axes) {
   return axes.strides[0][last] == 1 && axes.strides[1][last] == 0;
 }
 
+// Whether every row of dst is packs of 16 bytes.
+template <class T> bool writes_packs(const Strided<2>& axes, const View& dst) {
+  const int last = axes.rank - 1;
+  if (axes.strides[0][last] != 1 || axes.shape[last] % kPerPack<T> != 0 || !aligned(dst.data)) return false;
+  for (int axis = 0; axis < last; ++axis) {
+    if (axes.strides[0][axis] % kPerPack<T> != 0) return false;
+  }
+  return true;
+}
+
 template <class T> void copy_as(const View& dst, const View& src, const Strided<2>& axes, int64_t n) {
+  if (kPerPack<T> > 1 && writes_packs<T>(axes, dst)) {
+    Strided<2> packs = axes;
+    const int last = axes.rank - 1;
+    packs.shape[last] /= kPerPack<T>;
+    packs.divisors[last] = Divisor(static_cast<uint32_t>(axes.narrow ? packs.shape[last] : 1));
+    for (auto& strides : packs.strides) strides[last] *= kPerPack<T>;
+    return launch(copy_gathered<T>, blocks_for(n / kPerPack<T>, kThreads), kThreads, 0, n / kPerPack<T>, packs,
+                  axes.strides[1][last], dst.as<T>(), src.as<const T>());
+  }
   launch(copy_strided<T>, blocks_for(n, kThreads), kThreads, 0, n, axes, dst.as<T>(), src.as<const T>());
 }
 

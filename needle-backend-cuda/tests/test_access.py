@@ -55,6 +55,25 @@ def test_broadcast_operands_of_more_axes(dtype: str, gpu: ndl.Device) -> None:
 
 @pytest.mark.parametrize("n", LENGTHS)
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_of_what_lies_apart(n: int, dtype: str, gpu: ndl.Device) -> None:
+    """Rows in reverse, every second column, rows at odd places, few channels; into all of a result or a part."""
+    x = values(7, 2 * n, 2) % 2 if dtype == "bool" else values(7, 2 * n, 2)
+    a = tensor(x, dtype, gpu)
+    views = [lambda t: t[:, ::-1], lambda t: t[::2, ::2], lambda t: t[:, ::-3], lambda t: t[:, 1 : n + 1],
+             lambda t: t[:, ::2, ::-1], lambda t: t[:, :, 1], lambda t: t[:, 1 : n + 1, 0]]  # fmt: skip
+    for i, view in enumerate(views):
+        found, right = view(a), view(x)
+        np.testing.assert_array_equal(as_numpy(found.contiguous()), right, err_msg=f"view {i}")
+        room = ndl.zeros(*right.shape[:1], right.shape[1] + 8, *right.shape[2:], device=gpu, dtype=dtype)
+        for first in (0, 4, 5):
+            room[:, first : first + right.shape[1]] = found
+            np.testing.assert_array_equal(
+                as_numpy(room[:, first : first + right.shape[1]]), right, err_msg=f"{i, first}"
+            )
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_copies_of_what_is_repeated(n: int, dtype: str, gpu: ndl.Device) -> None:
     """One element along a row, a row down a plane, one for all; into a compact result and into a part of another."""
     column, row = values(37, 1), values(1, n, seed=1)
@@ -111,7 +130,9 @@ def positions(dtype: str, *shape: int) -> list[np.ndarray[Any, Any]]:
     return [*found, np.full(shape, -np.inf), np.where(rng.random(shape) < 0.5, -0.0, 0.0), some, -np.abs(found[2])]
 
 
-@pytest.mark.parametrize("shape", [(33, 5), (9, 128), (7, 1000), (3, 4096), (5, 4100), (1, 100_003), (300, 132)])
+@pytest.mark.parametrize(
+    "shape", [(33, 5), (1003, 10), (9, 128), (7, 1000), (3, 4096), (5, 4100), (1, 100_003), (300, 132)]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_argmax(shape: tuple[int, ...], dtype: str, gpu: ndl.Device) -> None:
     """NumPy's: the first of the largest, the first NaN where there is one. Rows, columns and views that are neither."""

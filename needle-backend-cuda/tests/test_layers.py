@@ -127,6 +127,20 @@ def test_a_large_mean_does_not_drown_the_variance_of_planes(gpu: ndl.Device) -> 
         np.testing.assert_allclose(moment.numpy(), right, rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_variance(gpu: ndl.Device, dtype: str) -> None:
+    """Of rows and of columns, long and short, over one axis, several and all; and its gradient."""
+    rows = [((40, 300), 1), ((40, 300), 0), ((300, 40), 0), ((7, 20_001), 1), ((25_001,), None), ((3, 20, 30), (1, 2)),
+            ((30, 20, 3), (0, 1)), ((20, 3, 30), (0, 2)), ((1, 256), (0, 1))]  # fmt: skip
+    for shape, axes in rows:
+        for correction in (0, 1):
+
+            def call(x: Any, axes: Any = axes, correction: int = correction) -> Any:
+                return x.var(axes, correction=correction)
+
+            check(gpu, dtype, call, drawn(shape, shift=2), 2, shape=shape, axes=axes)
+
+
 @pytest.mark.parametrize("kind", ["max_pool2d", "avg_pool2d"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pooling(gpu: ndl.Device, kind: str, channels_last: bool) -> None:
