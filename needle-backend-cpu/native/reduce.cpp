@@ -217,21 +217,20 @@ template <class F> void for_each_row(const View& x, int64_t rows, int64_t n, F f
   });
 }
 
-// Where the row's largest element stands first; it may be a NaN.
-template <class T> int64_t find(const void* row, int64_t n, ReduceLoops max) {
+// Where the row's largest element stands first; it may be a NaN. The largest of each part tells in which part that is.
+template <class T> int64_t place_of_max(const void* row, int64_t n, Compute type) {
+  const ReduceLoops max = kernels().reduce[static_cast<int>(Reduce::kMax)][type];
+  const T* x = static_cast<const T*>(row);
+  const auto length = [=](int64_t begin) { return std::min(kPairwiseRow, n - begin); };
   T most;
-  max.row(row, n, &most);
-  const T* x = static_cast<const T*>(row);
-  for (int64_t i = 0; i < n; ++i) {
-    if (x[i] == most || (most != most && x[i] != x[i])) return i;
+  int64_t part = 0;
+  max.row(x, length(0), &most);
+  for (int64_t begin = kPairwiseRow; begin < n; begin += kPairwiseRow) {
+    T here;
+    max.row(x + begin, length(begin), &here);
+    if (here > most || (here != here && most == most)) most = here, part = begin;
   }
-  return 0;
-}
-
-template <class T> void add_up(const void* row, int64_t n, T* out) {
-  const T* x = static_cast<const T*>(row);
-  T total = T(0);
-  for (int64_t i = 0; i < n; ++i) out[i] = total = wrap_add(total, x[i]);
+  return part + kernels().find[type](x + part, length(part), &most);
 }
 
 }  // namespace
@@ -253,12 +252,11 @@ void reduce(Reduce kind, const View& dst, const View& x, int64_t rows, int64_t n
 
 void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
   const Compute type = compute_type(x.dtype);
-  const ReduceLoops max = kernels().reduce[static_cast<int>(Reduce::kMax)][type];
   for_each_row(x, rows, n, [&](const void* row, int64_t r) {
-    const int64_t at = type == kF32   ? find<float>(row, n, max)
-                       : type == kF64 ? find<double>(row, n, max)
-                       : type == kI32 ? find<int32_t>(row, n, max)
-                                      : find<int64_t>(row, n, max);
+    const int64_t at = type == kF32   ? place_of_max<float>(row, n, type)
+                       : type == kF64 ? place_of_max<double>(row, n, type)
+                       : type == kI32 ? place_of_max<int32_t>(row, n, type)
+                                      : place_of_max<int64_t>(row, n, type);
     if (dst.dtype == DType::kInt64) {
       dst.as<int64_t>()[r] = at;
     } else {
@@ -268,17 +266,19 @@ void argmax(const View& dst, const View& x, int64_t rows, int64_t n) {
 }
 
 void cumsum(const View& dst, const View& x, int64_t rows, int64_t n) {
-  const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
-  for_each_row(x, rows, n, [&](const void* row, int64_t r) {
-    const Workspace wide(static_cast<size_t>(narrow != nullptr ? n * compute_size(x.dtype) : 1));
-    void* out = narrow != nullptr ? wide.as<void>() : bytes_at(dst, r * n);
-    switch (compute_type(x.dtype)) {
-      case kF32: add_up(row, n, static_cast<float*>(out)); break;
-      case kF64: add_up(row, n, static_cast<double*>(out)); break;
-      case kI32: add_up(row, n, static_cast<int32_t*>(out)); break;
-      default: add_up(row, n, static_cast<int64_t*>(out)); break;
+  const auto running_sum = kernels().running_sum[compute_type(x.dtype)];
+  const Store store = is_streamed(dst) ? Store::kCopiedPast : Store::kPlain;
+  parallel_for(rows, 1 + kGrain / (n + 1), [&](int64_t begin, int64_t end) {
+    Reader in(x, rows * n, begin * n);
+    Writer out(dst, begin * n, true, store);
+    for (int64_t r = begin; r < end; ++r) {
+      unsigned char total[sizeof(int64_t)] = {};
+      for (int64_t i = 0; i < n; i += out.block()) {
+        const int64_t block = std::min(out.block(), n - i);
+        running_sum(in.read(block), block, total, out.space());
+        out.commit(block);
+      }
     }
-    if (narrow != nullptr) narrow(out, bytes_at(dst, r * n), n);
   });
 }
 

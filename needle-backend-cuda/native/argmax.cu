@@ -1,8 +1,9 @@
 // argmax: where the largest element of each row stands, the first of equals; a NaN is larger than all.
 //
 // A thread keeps the largest value that it saw and the first pack that had it, which is one comparison a pack; where
-// in the pack it stands is looked up once, at the end. Rows are of a warp or a block each, and long ones are cut into
-// chunks, where there are too few to fill the device; rows that lie side by side are gone down like columns.
+// in the pack it stands is looked up once, at the end. Rows are of a few threads, a warp or a block each, and long ones
+// are cut into chunks, where there are too few to fill the device; rows that lie side by side are gone down like
+// columns.
 #include <cstdint>
 #include <limits>
 
@@ -45,14 +46,27 @@ template <class W> struct Candidate {
   }
 };
 
-template <class W> __device__ __forceinline__ Candidate<W> best_of_warp(Candidate<W> best) {
+// Among `lanes` neighbouring threads of a warp, which are those of the mask.
+template <class W>
+__device__ __forceinline__ Candidate<W> best_of_lanes(Candidate<W> best, int lanes, unsigned mask = kAllLanes) {
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const Candidate<W> other{__shfl_xor_sync(kAllLanes, best.value, distance),
-                             __shfl_xor_sync(kAllLanes, best.at, distance)};
+    if (distance >= lanes) continue;
+    const Candidate<W> other{__shfl_xor_sync(mask, best.value, distance), __shfl_xor_sync(mask, best.at, distance)};
     if (other.beats(best)) best = other;
   }
   return best;
+}
+
+template <class W> __device__ __forceinline__ Candidate<W> best_of_warp(Candidate<W> best) {
+  return best_of_lanes(best, kWarp);
+}
+
+// Within each line of a block of (blockDim.x, blockDim.y) threads, of 1, 2, 4, ... or 32: lines that share a warp may
+// have ended.
+template <class W> __device__ __forceinline__ Candidate<W> best_of_line(Candidate<W> best) {
+  const unsigned lanes = blockDim.x;
+  return best_of_lanes(best, static_cast<int>(lanes), (kAllLanes >> (kWarp - lanes)) << (threadIdx.y * lanes % kWarp));
 }
 
 // For the first warp of the block.
@@ -135,13 +149,13 @@ __device__ __forceinline__ Candidate<Wide<T>> best_of_elements(const T* x, Place
   return best;
 }
 
-// The best of each chunk of a row, by blockDim.x threads, a warp or a block: into `out` (rows, chunks), or where there
-// is one chunk into `dst`.
+// The best of each chunk of a row, by blockDim.x threads, of a warp or a block: into `out` (rows, chunks), or where
+// there is one chunk into `dst`.
 template <class T, bool packs>
 __global__ void best_of_chunks(int64_t rows, int64_t n, int64_t chunk, int64_t chunks, const Axes axes, const T* x,
                                Candidate<Wide<T>>* out, const Positions dst) {
   const int64_t item = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (item >= rows * chunks) return;  // all threads of a warp
+  if (item >= rows * chunks) return;
   const int64_t r = item / chunks, begin = item % chunks * chunk;
   const int32_t length = static_cast<int32_t>(begin + chunk < n ? chunk : n - begin);
   x += axes.row(r);
@@ -151,7 +165,7 @@ __global__ void best_of_chunks(int64_t rows, int64_t n, int64_t chunk, int64_t c
   } else {
     best = best_of_elements(x, [&](int32_t j) { return axes.column(begin + j); }, length, threadIdx.x, blockDim.x);
   }
-  best = blockDim.x > kWarp ? best_of_block(best) : best_of_warp(best);
+  best = blockDim.x > kWarp ? best_of_block(best) : best_of_line(best);
   if (threadIdx.x > 0) return;
   if constexpr (packs) best.at = first_in_pack(x + begin, length, best);
   if (chunks > 1) {
@@ -214,20 +228,18 @@ __global__ void best_of_columns(int64_t rows, int64_t n, int64_t chunk, const Ax
   }
 }
 
-// Joins the chunks of each row, which are `apart` from one to the next; rows are `stride` apart.
+// Joins the chunks of each row, by a warp. They are `apart` from one to the next; rows are `stride` apart.
 template <class W>
-__global__ void best_of_rows(int64_t rows, int64_t chunk, int64_t chunks, int64_t stride, int64_t apart,
+__global__ void best_of_rows(int64_t rows, int64_t chunk, int32_t chunks, int64_t stride, int64_t apart,
                              const Candidate<W>* of_chunks, const Positions dst) {
-  const int64_t r = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t r = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   if (r >= rows) return;
   of_chunks += r * stride;
-  W value = of_chunks[0].value;
-  int64_t at = of_chunks[0].at;
-  for (int64_t i = 1; i < chunks; ++i) {
-    const Candidate<W> next = of_chunks[i * apart];
-    if (exceeds(next.value, value)) value = next.value, at = i * chunk + next.at;
-  }
-  dst.put(r, at);
+  const int32_t lane = threadIdx.x % kWarp;
+  Candidate<W> best{lowest<W>(), lane < chunks ? lane : kNowhere};  // and the chunk that it is in
+  for (int32_t i = lane; i < chunks; i += kWarp) best.see(of_chunks[i * apart].value, i);
+  best = best_of_warp(best);
+  if (lane == 0) dst.put(r, best.at * chunk + of_chunks[best.at * apart].at);
 }
 
 template <class T> struct ArgMax {
@@ -243,10 +255,18 @@ template <class T> struct ArgMax {
     const int64_t chunks = ceil_div(n, chunk);  // of whole packs
     const Workspace space(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(Best));
     const bool packs = axes.columns_are_packed() && axes.aligned_rows(x, kPerPack<T>);
-    const dim3 block = chunk <= 1024 ? dim3(kWarp, kThreads / kWarp) : dim3(chunk <= 4096 ? 4 * kWarp : 16 * kWarp);
+    const dim3 block = block_for(chunk);
     launch(packs ? best_of_chunks<T, true> : best_of_chunks<T, false>, blocks_for(rows * chunks, block.y), block, 0,
            rows, n, chunk, chunks, axes, x, space.as<Best>(), dst);
     if (chunks > 1) join(chunk, chunks, chunks, 1, space.as<Best>());
+  }
+
+  // A line for each chunk: of as many lanes of a warp as have some packs each, or of whole warps.
+  static dim3 block_for(int64_t chunk) {
+    if (chunk > 1024) return dim3(chunk <= 4096 ? 4 * kWarp : 16 * kWarp);
+    unsigned lanes = 4;
+    while (lanes < kWarp && lanes * 4 * kPerPack<T> < chunk) lanes *= 2;
+    return dim3(lanes, kThreads / lanes);
   }
 
   void run_columns() const {
@@ -263,7 +283,7 @@ template <class T> struct ArgMax {
   }
 
   void join(int64_t chunk, int64_t chunks, int64_t stride, int64_t apart, const Best* of_chunks) const {
-    launch(best_of_rows<Wide<T>>, blocks_for(rows, kThreads), kThreads, 0, rows, chunk, chunks, stride, apart,
+    launch(best_of_rows<Wide<T>>, blocks_for(rows, kThreads / kWarp), kThreads, 0, rows, chunk, chunks, stride, apart,
            of_chunks, dst);
   }
 };

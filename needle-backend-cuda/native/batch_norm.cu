@@ -1,8 +1,5 @@
 // batch_norm and batch_norm_relu: f((x - mean) * scale + bias) per channel of x (..., C), in the order in which x lies.
-#include <optional>
-
 #include "channels.cuh"
-#include "ops.h"
 
 namespace needle {
 namespace {
@@ -68,31 +65,6 @@ __global__ void __launch_bounds__(kThreads)
   store_pack(dst + i * count, to);
 }
 
-// A view itself if it is contiguous, else a copy.
-class Compact {
- public:
-  explicit Compact(const ShapedView& view) : view_(view) {
-    if (view.contiguous) return;
-    space_.emplace(static_cast<size_t>(view.size * item_size(view.dtype)));
-    view_.data = space_->as<void>();
-    view_.contiguous = true;
-    copy(view_, view);
-  }
-  const ShapedView& view() const { return view_; }
-
- private:
-  ShapedView view_;
-  std::optional<Workspace> space_;
-};
-
-bool lie_alike(const ShapedView& a, const ShapedView& b) {
-  if (a.contiguous || b.contiguous) return a.contiguous && b.contiguous;
-  for (int axis = 0; axis < a.rank; ++axis) {
-    if (a.shape[axis] > 1 && a.strides[axis] != b.strides[axis]) return false;
-  }
-  return true;
-}
-
 // f of the normalized x, which lies as dst does: without gaps, the places of a channel `apart` from one another.
 template <class F>
 void run_normalize_planes(F f, const ShapedView& dst, const View& x, const View& weight, const View& bias,
@@ -115,14 +87,14 @@ void run_normalize(F f, const ShapedView& dst, const ShapedView& any_x, const Sh
                    const ShapedView& any_bias, const ShapedView& any_mean, const ShapedView& any_var, double eps) {
   const int64_t n = dst.shape[dst.rank - 1];
   if (dst.size == 0) return;
-  const Compact compact[] = {Compact(any_weight), Compact(any_bias), Compact(any_mean), Compact(any_var)};
+  const Laid compact[] = {Laid(any_weight), Laid(any_bias), Laid(any_mean), Laid(any_var)};
   const View &weight = compact[0].view(), &bias = compact[1].view(), &mean = compact[2].view(),
              &var = compact[3].view();
   if (!dst.contiguous && lie_alike(dst, any_x)) {
     return run_normalize_planes(f, dst, any_x, weight, bias, mean, var, eps);
   }
   if (!dst.contiguous) throw std::invalid_argument("a result that lies neither row-major nor as its image");
-  const Compact compact_x(any_x);
+  const Laid compact_x(any_x);
   const ShapedView& x = compact_x.view();
   visit_channels(
       n,

@@ -123,15 +123,15 @@ void copy(const View& dst, const View& src) {
     return check(cudaMemcpyAsync(dst.data, src.data, bytes, cudaMemcpyDeviceToDevice, stream()));
   }
   Strided<2> axes = strided<2>({&dst, &src});
-  bool done = false;
-  visit_size(dst.dtype, [&](auto type) { done = transpose<typename decltype(type)::type>(dst, src, axes); });
-  if (done) return;
   if (repeats(axes)) {
     return visit_size(dst.dtype, [&](auto type) {
       using T = typename decltype(type)::type;
       map<T, T>(Same(), dst, src);
     });
   }
+  bool done = false;
+  visit_size(dst.dtype, [&](auto type) { done = transpose<typename decltype(type)::type>(dst, src, axes); });
+  if (done) return;
   size_t item = static_cast<size_t>(item_size(dst.dtype));
   int64_t n = dst.size;
   for (; item < 16 && pairs_up(axes, dst, src, item); item *= 2, n /= 2) pair_up(axes);

@@ -61,7 +61,7 @@ void batch_norm(const ShapedView& dst, const ShapedView& x, const ShapedView& we
                 const ShapedView& mean, const ShapedView& var, double eps);
 void batch_norm_relu(const ShapedView& dst, const ShapedView& x, const ShapedView& weight, const ShapedView& bias,
                      const ShapedView& mean, const ShapedView& var, double eps);
-void batch_norm_grad(const View& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
+void batch_norm_grad(const ShapedView& dx, const View& dw, const View& db, const ShapedView& g, const ShapedView& x,
                      const ShapedView& weight, const ShapedView& mean, const ShapedView& var, double eps,
                      bool training);
 

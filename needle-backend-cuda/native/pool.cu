@@ -25,7 +25,27 @@ struct Windows {
         padding_x(number(padding.x)) {}
 
   static int number(int64_t length) { return static_cast<int>(std::min<int64_t>(length, INT32_MAX / 4)); }
+  bool square(int size, int stride) const {
+    return size_y == size && size_x == size && stride_y == stride && stride_x == stride;
+  }
 };
+
+// The usual windows, whose walks are unrolled and whose divisions are shifts; a size of 0 stands for all others.
+template <int size, int stride> struct Sized {
+  static __device__ __forceinline__ Windows of(Windows w) {
+    if constexpr (size > 0) {
+      w.size_y = w.size_x = size;
+      w.stride_y = w.stride_x = stride;
+    }
+    return w;
+  }
+};
+
+template <class F> void visit_windows(const Windows& windows, F f) {
+  if (windows.square(2, 2)) return f(Sized<2, 2>());
+  if (windows.square(3, 2)) return f(Sized<3, 2>());
+  f(Sized<0, 0>());
+}
 
 template <class I> struct Image {
   I strides[4];
@@ -111,10 +131,11 @@ template <class I> __device__ __forceinline__ I number_of_thread() {
   return static_cast<I>(blockIdx.x) * static_cast<I>(blockDim.x) + static_cast<I>(threadIdx.x);
 }
 
-template <Pool kind, class T, class I>
+template <Pool kind, class S, class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    pool(I size, const Windows w, const Counter<I> counter, const Image<I> image, const T* x, T* dst) {
+    pool(I size, const Windows windows, const Counter<I> counter, const Image<I> image, const T* x, T* dst) {
   using V = Wide<T>;
+  const Windows w = S::of(windows);
   const I at = number_of_thread<I>();
   if (at >= size) return;
   int place[4];
@@ -137,10 +158,11 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The first place of each window, row by row, that holds its maximum; -1 where none does, as with NaN.
-template <class T, class I>
+template <class S, class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    find_first(I size, const Windows w, const Counter<I> counter, const Image<I> x_image, const Image<I> y_image,
+    find_first(I size, const Windows windows, const Counter<I> counter, const Image<I> x_image, const Image<I> y_image,
                const T* x, const T* y, int32_t* first) {
+  const Windows w = S::of(windows);
   const I at = number_of_thread<I>();
   if (at >= size) return;
   int place[4];
@@ -158,24 +180,29 @@ __global__ void __launch_bounds__(kThreads)
   first[at] = found;
 }
 
-template <Pool kind, class T, class I>
+template <Pool kind, class S, class T, class I>
 __global__ void __launch_bounds__(kThreads)
-    pool_grad(I size, const Windows w, const Counter<I> counter, const Image<I> g_image, const Image<I> first_image,
-              const T* g, const int32_t* first, T* dst) {
+    pool_grad(I size, const Windows windows, const Counter<I> counter, const Image<I> g_image,
+              const Image<I> first_image, const T* g, const int32_t* first, T* dst) {
   using V = Wide<T>;
+  const Windows w = S::of(windows);
   const I at = number_of_thread<I>();
   if (at >= size) return;
   int place[4];
   counter.count(at, place);
   const int i = place[0], c = place[3], down = place[1] + w.padding_y, right = place[2] + w.padding_x;
   V total = 0;
-  // The windows that see this element: k and l are its place in them.
-  for (int k = down % w.stride_y; k < w.size_y && k <= down; k += w.stride_y) {
-    const int row = (down - k) / w.stride_y;
-    if (row >= w.rows) continue;
-    for (int l = right % w.stride_x; l < w.size_x && l <= right; l += w.stride_x) {
-      const int column = (right - l) / w.stride_x;
-      if (column >= w.columns) continue;
+  // The windows that see this element, from the last: k and l are its place in them.
+  const int last_row = down / w.stride_y, last_column = right / w.stride_x;
+  const int spans_y = (w.size_y + w.stride_y - 1) / w.stride_y, spans_x = (w.size_x + w.stride_x - 1) / w.stride_x;
+#pragma unroll
+  for (int m = 0; m < spans_y; ++m) {
+    const int row = last_row - m, k = down - row * w.stride_y;
+    if (k >= w.size_y || row < 0 || row >= w.rows) continue;
+#pragma unroll
+    for (int n = 0; n < spans_x; ++n) {
+      const int column = last_column - n, l = right - column * w.stride_x;
+      if (l >= w.size_x || column < 0 || column >= w.columns) continue;
       if constexpr (kind == Pool::kMax) {
         if (first[first_image.at(i, row, column, c)] != k * w.size_x + l) continue;
       }
@@ -187,9 +214,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T, class I>
 void run_pool(Pool kind, const ShapedView& dst, const ShapedView& x, const Windows& windows) {
-  const auto kernel = kind == Pool::kMax ? pool<Pool::kMax, T, I> : pool<Pool::kMean, T, I>;
-  launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, Counter<I>(dst, Order(dst)),
-         Image<I>(x), x.as<const T>(), dst.as<T>());
+  visit_windows(windows, [&](auto sized) {
+    using S = decltype(sized);
+    const auto kernel = kind == Pool::kMax ? pool<Pool::kMax, S, T, I> : pool<Pool::kMean, S, T, I>;
+    launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, Counter<I>(dst, Order(dst)),
+           Image<I>(x), x.as<const T>(), dst.as<T>());
+  });
 }
 
 template <class T, class I>
@@ -199,13 +229,16 @@ void run_pool_grad(Pool kind, const ShapedView& dst, const ShapedView& g, const 
   const Counter<I> counter(dst, order);
   const Workspace space(kind == Pool::kMax ? static_cast<size_t>(g.size) * sizeof(int32_t) : 0);
   int32_t* const first = space.as<int32_t>();
-  if (kind == Pool::kMax && g.size > 0) {
-    launch(find_first<T, I>, blocks_for(g.size, kThreads), kThreads, 0, g.size, windows, Counter<I>(g, order),
-           Image<I>(x), Image<I>(y), x.as<const T>(), y.as<const T>(), first);
-  }
-  const auto kernel = kind == Pool::kMax ? pool_grad<Pool::kMax, T, I> : pool_grad<Pool::kMean, T, I>;
-  launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, counter, Image<I>(g),
-         Image<I>(order.lay(g)), g.as<const T>(), first, dst.as<T>());
+  visit_windows(windows, [&](auto sized) {
+    using S = decltype(sized);
+    if (kind == Pool::kMax && g.size > 0) {
+      launch(find_first<S, T, I>, blocks_for(g.size, kThreads), kThreads, 0, g.size, windows, Counter<I>(g, order),
+             Image<I>(x), Image<I>(y), x.as<const T>(), y.as<const T>(), first);
+    }
+    const auto kernel = kind == Pool::kMax ? pool_grad<Pool::kMax, S, T, I> : pool_grad<Pool::kMean, S, T, I>;
+    launch(kernel, blocks_for(dst.size, kThreads), kThreads, 0, dst.size, windows, counter, Image<I>(g),
+           Image<I>(order.lay(g)), g.as<const T>(), first, dst.as<T>());
+  });
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace needle {
 namespace {
 
 constexpr int64_t kChunk = 8192;  // elements of a row that are worth a block of their own
-constexpr int kColumnLanes = 32;  // a block of 32 x 8 threads goes down its columns
+constexpr int kColumnLanes = 32;  // a block of 32 x 8 threads goes down its columns, or one of 256 x 1 down short ones
 constexpr int kColumnRows = 8;
+constexpr int64_t kShortColumns = 64;
 
 // What nothing reduces to, in the stored type.
 template <class F, class T> __device__ __forceinline__ T identity_of() {
@@ -137,14 +138,14 @@ __global__ void reduce_short_rows(const Axes axes, int64_t rows, int64_t n, cons
 }
 
 // Neighbouring rows lie side by side: a thread goes down `count` of them, through the chunk of n that blockIdx.y
-// names; `partial` (chunks, rows) is used where there are several.
-template <class F, class T, int count>
+// names, and takes every `lines`th; `partial` (chunks, rows) is used where there are several chunks.
+template <class F, class T, int count, int lines>
 __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t chunk, const T* x, T* out,
                                Wide<T>* partial) {
   using W = Wide<T>;
-  __shared__ W parts[kColumnRows][kColumnLanes * count];
+  __shared__ W parts[lines][kColumnLanes * count];
   const F f;
-  const int64_t r = (static_cast<int64_t>(blockIdx.x) * kColumnLanes + threadIdx.x) * count;
+  const int64_t r = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * count;
   const int64_t begin = blockIdx.y * chunk, end = begin + chunk < n ? begin + chunk : n;
   W totals[count];
   const auto reset = [&] {
@@ -153,13 +154,15 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
   };
   // Afterwards the threads of the first line hold what all lines found.
   const auto join_lines = [&] {
+    if constexpr (lines > 1) {
 #pragma unroll
-    for (int k = 0; k < count; ++k) parts[threadIdx.y][threadIdx.x * count + k] = totals[k];
-    __syncthreads();
-    if (threadIdx.y > 0) return;
-    for (int j = 1; j < kColumnRows; ++j) {
+      for (int k = 0; k < count; ++k) parts[threadIdx.y][threadIdx.x * count + k] = totals[k];
+      __syncthreads();
+      if (threadIdx.y > 0) return;
+      for (int j = 1; j < lines; ++j) {
 #pragma unroll
-      for (int k = 0; k < count; ++k) totals[k] = f(totals[k], parts[j][threadIdx.x * count + k]);
+        for (int k = 0; k < count; ++k) totals[k] = f(totals[k], parts[j][threadIdx.x * count + k]);
+      }
     }
   };
   reset();
@@ -172,15 +175,15 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
     int64_t j = begin + threadIdx.y;
     if (axes.columns_are_even()) {
       const int64_t stride = axes.column(1);
-      for (; j + (kAhead - 1) * kColumnRows < end; j += kAhead * kColumnRows) {
+      for (; j + (kAhead - 1) * lines < end; j += kAhead * lines) {
         Pack<T, count> packs[kAhead];
 #pragma unroll
-        for (int k = 0; k < kAhead; ++k) packs[k] = load_pack<count>(top + (j + k * kColumnRows) * stride);
+        for (int k = 0; k < kAhead; ++k) packs[k] = load_pack<count>(top + (j + k * lines) * stride);
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) take(packs[k]);
       }
     }
-    for (; j < end; j += kColumnRows) take(load_pack<count>(top + axes.column(j)));
+    for (; j < end; j += lines) take(load_pack<count>(top + axes.column(j)));
   }
   join_lines();
   const bool writes = threadIdx.y == 0 && r < rows;
@@ -188,7 +191,7 @@ __global__ void reduce_columns(const Axes axes, int64_t rows, int64_t n, int64_t
     for (int k = 0; k < count && writes; ++k) partial[blockIdx.y * rows + r + k] = totals[k];
     if (!is_last(blockIdx.x, gridDim.y)) return;
     reset();
-    for (int64_t j = threadIdx.y; j < gridDim.y && r < rows; j += kColumnRows) {
+    for (int64_t j = threadIdx.y; j < gridDim.y && r < rows; j += lines) {
 #pragma unroll
       for (int k = 0; k < count; ++k) {
         totals[k] = f(totals[k], *static_cast<volatile W*>(partial + j * rows + r + k));
@@ -236,9 +239,13 @@ template <class F, class T> struct Reduction {
     const int64_t cuts = blocks > kMostCuts ? 1 : std::max<int64_t>(std::min(ceil_div(n, 64), wanted / blocks), 1);
     const int64_t chunk = ceil_div(n, cuts), chunks = ceil_div(n, chunk);
     const Workspace partial(static_cast<size_t>(chunks > 1 ? rows * chunks : 1) * sizeof(W));
-    launch(packs ? reduce_columns<F, T, wide> : reduce_columns<F, T, 1>,
-           dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks)), dim3(kColumnLanes, kColumnRows), 0, axes,
-           rows, n, chunk, x, out, partial.as<W>());
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks));
+    if (packs && n <= kShortColumns && blocks >= wanted * kColumnRows) {
+      return launch(reduce_columns<F, T, wide, 1>, blocks_for(blocks, kColumnRows), kThreads, 0, axes, rows, n, chunk,
+                    x, out, partial.as<W>());
+    }
+    launch(packs ? reduce_columns<F, T, wide, kColumnRows> : reduce_columns<F, T, 1, kColumnRows>, grid,
+           dim3(kColumnLanes, kColumnRows), 0, axes, rows, n, chunk, x, out, partial.as<W>());
   }
 
   void run(T* out) const {

@@ -75,6 +75,7 @@ REDUCED = (  # shape, axes
     ((6, 7, 64), (0, 2)), ((64, 5, 1024), (0, 2)), ((300, 2, 4096), (0, 2)), ((9, 3, 30), (0, 2)),
     ((3, 40, 5, 48), (0, 2, 3)), ((3, 40, 5, 48), (0, 2)), ((16, 3, 20, 64), (0, 2)), ((500, 64), (1,)),
     ((1003, 10), (1,)), ((257, 300), (1,)), ((33, 1024), (1,)), ((20, 4100), (1,)), ((4099, 36), (0,)),
+    ((16, 600_000), (0,)), ((3, 5, 200_064), (1,)),
 )  # fmt: skip
 
 
@@ -110,7 +111,9 @@ def positions(dtype: str, *shape: int) -> list[np.ndarray[Any, Any]]:
     return [*found, np.full(shape, -np.inf), np.where(rng.random(shape) < 0.5, -0.0, 0.0), some, -np.abs(found[2])]
 
 
-@pytest.mark.parametrize("shape", [(33, 5), (9, 128), (7, 1000), (3, 4096), (5, 4100), (1, 100_003), (300, 132)])
+@pytest.mark.parametrize(
+    "shape", [(33, 5), (1003, 10), (9, 128), (7, 1000), (3, 4096), (5, 4100), (1, 100_003), (300, 132)]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_argmax(shape: tuple[int, ...], dtype: str, gpu: ndl.Device) -> None:
     """NumPy's: the first of the largest, the first NaN where there is one. Rows, columns and views that are neither."""

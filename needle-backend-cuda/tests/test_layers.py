@@ -96,6 +96,51 @@ def test_norms_of_channels(gpu: ndl.Device, dtype: str, shape: tuple[int, int]) 
         check(gpu, dtype, call, [x, *drawn(shape[1:], shape[1:])], 4 if training else 1, shape=shape)
 
 
+# Packs or single elements, one chunk of a channel or several, planes that are cut and such that share a block.
+PLANES = [(2, 3, 5, 7), (9, 5, 7, 7), (32, 64, 14, 14), (5, 3, 90, 101), (2, 2, 200, 256), (3, 1, 60, 60),
+          (1, 700, 2, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", PLANES, ids=str)
+def test_norms_of_planes(gpu: ndl.Device, dtype: str, shape: tuple[int, int, int, int]) -> None:
+    """Images with channels first, as they come or transposed; and such as no order of axes makes contiguous."""
+    x, *weights = drawn(shape, shape[1:2], shape[1:2], shift=3)
+    known = [ndl.tensor(moment) for moment in (x.mean((0, 2, 3)), x.var((0, 2, 3)))]
+    for order, step, training in product([(0, 2, 3, 1), (0, 3, 2, 1), (3, 0, 2, 1)], (1, 2), (False, True)):
+
+        def call(x: Any, w: Any, b: Any, order: Any = order, step: int = step, training: bool = training) -> Any:
+            last = x[:, :, ::step].permute(*order)
+            moments = [ndl.Tensor(moment) for moment in last.array.moments()]
+            if not training:
+                moments = [moment.to(x.device).astype(x.dtype) for moment in known]
+            return last.batch_norm(w, b, *moments, 1e-3, training)
+
+        check(gpu, dtype, call, [x, *weights], 4 if training else 1, shape=shape, order=order, step=step)
+
+
+def test_a_large_mean_does_not_drown_the_variance_of_planes(gpu: ndl.Device) -> None:
+    x = ndl.tensor(drawn((16, 4, 50, 50))[0] + 1e4, device=gpu, dtype="float32")
+    found = x.permute(0, 2, 3, 1).array.moments()
+    exact = x.numpy().astype("float64")
+    for moment, right in zip(found, (exact.mean((0, 2, 3)), exact.var((0, 2, 3))), strict=True):
+        np.testing.assert_allclose(moment.numpy(), right, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_variance(gpu: ndl.Device, dtype: str) -> None:
+    """Of rows and of columns, long and short, over one axis, several and all; and its gradient."""
+    rows = [((40, 300), 1), ((40, 300), 0), ((300, 40), 0), ((7, 20_001), 1), ((25_001,), None), ((3, 20, 30), (1, 2)),
+            ((30, 20, 3), (0, 1)), ((20, 3, 30), (0, 2)), ((1, 256), (0, 1))]  # fmt: skip
+    for shape, axes in rows:
+        for correction in (0, 1):
+
+            def call(x: Any, axes: Any = axes, correction: int = correction) -> Any:
+                return x.var(axes, correction=correction)
+
+            check(gpu, dtype, call, drawn(shape, shift=2), 2, shape=shape, axes=axes)
+
+
 @pytest.mark.parametrize("kind", ["max_pool2d", "avg_pool2d"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pooling(gpu: ndl.Device, kind: str, channels_last: bool) -> None:

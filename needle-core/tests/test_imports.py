@@ -26,7 +26,8 @@ backend_ndarray.device dispatch
 backend_numpy contraction convolution exchange normalization observe rowwise selection
 reductions
 ndarray program.graph
-backend_ndarray.primitives composed one_pass ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
+one_pass
+backend_ndarray.primitives composed ops.conv ops.elementwise ops.indexing ops.matmul ops.movement ops.norm
 ops.pairwise ops.parts ops.reduction ops.scalar ops.softmax random
 composed_recurrent ops.curves program.capture program.epilogues program.fusion program.layouts program.memory
 ops.recurrent program.picture program.steady program.unfolding program.updates

@@ -9,6 +9,7 @@ void fill_kernels(Kernels& table) {
   fill_binary(table);
   fill_tiles(table);
   fill_reduce(table);
+  fill_scan(table);
   fill_rows(table);
   fill_gemm(table);
   fill_conv(table);

@@ -171,6 +171,10 @@ struct Kernels {
   BinaryLoop binary[kMaxKinds][kComputeTypes];
   ReduceLoops reduce[kMaxKinds][kComputeTypes];
 
+  // out[i] = total + x[0] + ... + x[i]; the last of them becomes the total, so that a row may come in parts.
+  void (*running_sum[kComputeTypes])(const void* x, int64_t n, void* total, void* out);
+  int64_t (*find[kComputeTypes])(const void* x, int64_t n, const void* value);  // the first; NaN finds a NaN
+
   // Runs all steps on each of some tiles of `tile_bytes`, float (0) or double (1), of the kinds that it has.
   void (*tiles[2])(const TileStep* steps, int64_t count, int64_t tiles);
   int64_t tile_bytes;
@@ -284,6 +288,7 @@ void fill_unary(Kernels& table);
 void fill_binary(Kernels& table);
 void fill_tiles(Kernels& table);
 void fill_reduce(Kernels& table);
+void fill_scan(Kernels& table);
 void fill_rows(Kernels& table);
 void fill_gemm(Kernels& table);
 void fill_conv(Kernels& table);

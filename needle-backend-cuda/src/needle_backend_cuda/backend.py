@@ -19,7 +19,7 @@ from needle_backend_cuda import _ext  # noqa: E402  (needs the libraries)
 _STRIDED = (
     "copy", "cast", "unary", "binary", "binary_scalar", "elementwise", "where", "reduce", "argmax", "cumsum", "matmul",
     "linear", "gather", "scatter_add", "conv2d", "conv2d_bias", "conv2d_grad_input", "conv2d_grad_weight", "pool2d",
-    "pool2d_grad", "argsort", "batch_norm", "batch_norm_relu",
+    "pool2d_grad", "argsort", "moments", "batch_norm", "batch_norm_relu", "batch_norm_grad",
 )  # fmt: skip
 _FLOATS_ONLY = frozenset(
     {
@@ -38,7 +38,7 @@ class CudaBackend(Backend):
 
     dtypes = frozenset(DTYPES)
     strided = frozenset(_STRIDED)
-    keeps_order = frozenset({"batch_norm", "batch_norm_relu", "pool2d", "pool2d_grad"})
+    keeps_order = frozenset({"batch_norm", "batch_norm_relu", "batch_norm_grad", "pool2d", "pool2d_grad"})
     in_place = IN_PLACE | {"elementwise", "cross_entropy_grad"}
 
     def __init__(self, index: int) -> None:

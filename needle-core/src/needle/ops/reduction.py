@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from needle import tracing
+from needle.dispatch import dispatcher
 from needle.formulas import squared_difference
 from needle.kinds import Reduce
 from needle.ndarray import NDArray
@@ -13,6 +15,8 @@ from needle.one_pass import reduced_pass
 from needle.op import Array, Cotangents, Op, reads
 from needle.reductions import reduction_plan
 from needle.shape import Shape, reduced_shape
+
+_LONG = 256  # elements of a row that are worth a block of a device's threads
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,27 @@ class Variance(Reduction):
     reads = reads(0)
 
     def forward(self, x: NDArray) -> NDArray:
+        order, rows, n = reduction_plan(x.shape, self.axes)
+        channels = self._channels(x, order, rows, n)
+        if channels is not None:
+            var = channels.moments()[1]
+            return (var * (n * self._weight(x)) if self.correction else var).reshape(self.shape(x.shape))
         total = reduced_pass(Reduce.SUM, self.axes, squared_difference, x, x.mean(self.axes, True))
         return (total * self._weight(x)).reshape(self.shape(x.shape))
+
+    def _channels(self, x: NDArray, order: Shape, rows: int, n: int) -> NDArray | None:
+        """x as (n, rows), where the device does not reduce what it computes but takes moments of that, if rows are
+        worth it."""
+        backend = dispatcher(x.device).backend
+        if tracing.active is not None or n < _LONG or not x.dtype.is_float or backend.implements("elementwise_reduce"):
+            return None
+        if "moments" not in backend.strided:
+            return None
+        if (last := x.permute(order)).layout.contiguous:
+            return last.reshape(rows, n).permute(1, 0)
+        kept = len(order) - len(self.axes)
+        first = x.permute(order[kept:] + order[:kept])
+        return first.reshape(n, rows) if first.layout.contiguous else None
 
     def vjp(self, g: Array, y: Array, x: Any) -> Cotangents:
         deviation = x - x.mean(self.axes, True).broadcast_to(x.shape)
