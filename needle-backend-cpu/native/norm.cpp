@@ -44,14 +44,15 @@ template <class F> void by_chunks(int64_t rows, int64_t length, int64_t n, F f) 
 }
 
 using RowNorm = void (*)(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n,
-                         double eps);
+                         double eps, bool past);
 using RowNormGrad = void (*)(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db,
-                             int64_t rows, int64_t n, double eps);
+                             int64_t rows, int64_t n, double eps, bool past);
 
 void norm_rows(RowNorm kernel, const View& dst, const View& x, const void* weight, const void* bias, int64_t rows,
                int64_t n, double eps) {
   const auto narrow = kernels().narrow[static_cast<int>(dst.dtype)];
-  const bool streamed = narrow == nullptr && is_streamed(dst);
+  const Store store = row_store(dst, n);
+  const bool streamed = store == Store::kCopiedPast, past = store == Store::kPast;
   const bool direct = narrow == nullptr && !streamed;
   const int64_t group = direct ? rows : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / n),
                 item = compute_size(dst.dtype);
@@ -60,11 +61,11 @@ void norm_rows(RowNorm kernel, const View& dst, const View& x, const void* weigh
     for (int64_t r = begin; r < end; r += group) {
       const int64_t count = std::min(group, end - r);
       void* out = direct ? bytes_at(dst, r * n) : space.as<void>();
-      kernel(widened(x, r * n, count * n, space.as<void>()), weight, bias, out, count, n, eps);
+      kernel(widened(x, r * n, count * n, space.as<void>()), weight, bias, out, count, n, eps, past);
       if (narrow != nullptr) narrow(out, bytes_at(dst, r * n), count * n);
       if (streamed) kernels().stream(out, bytes_at(dst, r * n), count * n * item);
     }
-    if (streamed) kernels().stream_end();
+    if (store != Store::kPlain) kernels().stream_end();
   });
 }
 
@@ -87,7 +88,8 @@ void norm_rows_grad(RowNormGrad kernel, const View& dx, const View& dw, const Vi
   const auto narrow = kernels().narrow[static_cast<int>(dx.dtype)];
   const int64_t item = compute_size(dx.dtype), length = std::max(kChunkRows, (rows + kChunks - 1) / kChunks);
   const int64_t chunks = (rows + length - 1) / length, width = n * item;
-  const bool streamed = narrow == nullptr && is_streamed(dx);
+  const Store store = row_store(dx, n);
+  const bool streamed = store == Store::kCopiedPast, past = store == Store::kPast;
   const bool direct = narrow == nullptr && !streamed;
   const int64_t group = direct ? length : std::max<int64_t>(1, (streamed ? kStreamed : kGroup) / n);
   const Workspace sums(static_cast<size_t>(2 * chunks * width + 1));
@@ -100,11 +102,11 @@ void norm_rows_grad(RowNormGrad kernel, const View& dx, const View& dw, const Vi
       const int64_t taken = std::min(group, first + count - r);
       const void *grad = widened(g, r * n, taken * n, g_space), *from = widened(x, r * n, taken * n, x_space);
       void* out = direct ? static_cast<void*>(bytes_at(dx, r * n)) : x_space;
-      kernel(grad, from, w.get(), out, dw_sums + chunk * width, db_sums + chunk * width, taken, n, eps);
+      kernel(grad, from, w.get(), out, dw_sums + chunk * width, db_sums + chunk * width, taken, n, eps, past);
       if (narrow != nullptr) narrow(out, bytes_at(dx, r * n), taken * n);
       if (streamed) kernels().stream(out, bytes_at(dx, r * n), taken * width);
     }
-    if (streamed) kernels().stream_end();
+    if (store != Store::kPlain) kernels().stream_end();
   });
   store_sum(dw, dw_sums, chunks, n);
   if (db != nullptr) store_sum(*db, db_sums, chunks, n);

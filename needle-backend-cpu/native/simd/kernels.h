@@ -216,13 +216,13 @@ struct Kernels {
   // Rows normalized by their own statistics; the second does not subtract the mean, and takes no bias. The gradients
   // add those of weight and bias to what dw and db hold.
   void (*layer_norm[2])(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n,
-                        double eps);
+                        double eps, bool past);
   void (*rms_norm[2])(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n,
-                      double eps);
+                      double eps, bool past);
   void (*layer_norm_grad[2])(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db,
-                             int64_t rows, int64_t n, double eps);
+                             int64_t rows, int64_t n, double eps, bool past);
   void (*rms_norm_grad[2])(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db, int64_t rows,
-                           int64_t n, double eps);
+                           int64_t n, double eps, bool past);
 
   // Columns, which are channels. The mean of each and the sum of squared distances from it; (x - mean) * scale + bias;
   // the sums of g * (x - mean) and of g; g * a + (x - mean) * b + c.

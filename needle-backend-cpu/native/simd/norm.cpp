@@ -1,8 +1,11 @@
 // Normalization of contiguous rows by their own statistics, of columns, which are channels, and of channels' planes.
 #include "simd/sums.h"
+#include "simd/units.h"
 
 NEEDLE_BEGIN
 namespace {
+
+constexpr int64_t kAlone = 512;  // elements of a row whose passes overlap with memory better if it is taken alone
 
 template <class T> T squared_distance(const T* x, T mean, int64_t n) {
   using V = Vector<T>;
@@ -22,27 +25,51 @@ template <class T> T squared_distance(const T* x, T mean, int64_t n) {
   return total;
 }
 
-// What a row is normalized with: (x - mean) * scale.
+// What the rows of a unit are normalized with: (x - mean) * scale.
 template <class T, bool centered> struct Statistics {
-  T mean, scale;
+  T mean[Vector<T>::lanes], scale[Vector<T>::lanes];
 
-  Statistics(const T* x, int64_t n, double eps) {
-    mean = centered ? sum_of(x, n) / T(n) : T(0);
-    scale = T(1) / math::sqrt(squared_distance(x, mean, n) / T(n) + T(eps));
+  Statistics(const T* x, int64_t rows, int64_t n, double eps) {
+    using V = Vector<T>;
+    if (centered) {
+      fold_rows(
+          rows, n, T(0), mean, [=](int64_t, int64_t at) NEEDLE_INLINE { return V::load(x + at); },
+          [=](int64_t, int64_t at) NEEDLE_INLINE { return x[at]; }, Add());
+      for (int64_t r = 0; r < rows; ++r) mean[r] /= T(n);
+    } else {
+      for (int64_t r = 0; r < rows; ++r) mean[r] = T(0);
+    }
+    T squares[V::lanes];
+    fold_rows(
+        rows, n, T(0), squares,
+        [=](int64_t r, int64_t at) NEEDLE_INLINE {
+          const typename V::type apart = V::load(x + at) - mean[r];
+          return apart * apart;
+        },
+        [=](int64_t r, int64_t at) NEEDLE_INLINE { return (x[at] - mean[r]) * (x[at] - mean[r]); }, Add());
+    for (int64_t r = 0; r < rows; ++r) scale[r] = T(1) / math::sqrt(squares[r] / T(n) + T(eps));
   }
 };
 
 template <class T, bool centered>
-void norm(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n, double eps) {
+void norm(const void* x, const void* weight, const void* bias, void* out, int64_t rows, int64_t n, double eps,
+          bool past) {
   const T *w = static_cast<const T*>(weight), *b = static_cast<const T*>(bias);
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* from = static_cast<const T*>(x) + r * n;
-    T* to = static_cast<T*>(out) + r * n;
-    const Statistics<T, centered> s(from, n, eps);
-    NEEDLE_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) {
-      const T y = (from[i] - s.mean) * s.scale * w[i];
-      to[i] = centered ? y + b[i] : y;
+  const int64_t ahead = rows_together<T>(n) * n, together = n < kAlone ? rows_together<T>(n) : 1;
+  for (int64_t first = 0; first < rows; first += together) {
+    const int64_t count = rows - first < together ? rows - first : together;
+    const Statistics<T, centered> s(static_cast<const T*>(x) + first * n, count, n, eps);
+    for (int64_t r = 0; r < count; ++r) {
+      const T* from = static_cast<const T*>(x) + (first + r) * n;
+      T* to = static_cast<T*>(out) + (first + r) * n;
+      const T mean = s.mean[r], scale = s.scale[r];
+      by_pieces<T>(n, [=](int64_t i, int64_t length) NEEDLE_INLINE {
+        ask_for(from + ahead + i, length);
+        put(to + i, length, past, [=](int64_t k) NEEDLE_INLINE {
+          const T y = (from[i + k] - mean) * scale * w[i + k];
+          return centered ? y + b[i + k] : y;
+        });
+      });
     }
   }
 }
@@ -76,22 +103,31 @@ template <class T> struct RowSums {
 
 template <class T, bool centered>
 void norm_grad(const void* g, const void* x, const void* weight, void* dx, void* dw, void* db, int64_t rows, int64_t n,
-               double eps) {
+               double eps, bool past) {
   const T* w = static_cast<const T*>(weight);
   T *w_sums = static_cast<T*>(dw), *b_sums = static_cast<T*>(db);
+  const int64_t ahead = rows_together<T>(n) * n;
   for (int64_t r = 0; r < rows; ++r) {
     const T *grad = static_cast<const T*>(g) + r * n, *from = static_cast<const T*>(x) + r * n;
     T* to = static_cast<T*>(dx) + r * n;
-    const Statistics<T, centered> s(from, n, eps);
-    const RowSums<T> means(grad, from, w, s.mean, s.scale, n);
+    const Statistics<T, centered> s(from, 1, n, eps);
+    const T mean = s.mean[0], scale = s.scale[0];
+    const RowSums<T> means(grad, from, w, mean, scale, n);
     const T mean_h = centered ? means.of_h : T(0);
-    NEEDLE_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) {
-      const T z = (from[i] - s.mean) * s.scale, gradient = grad[i];
-      w_sums[i] += gradient * z;
-      if (centered) b_sums[i] += gradient;
-      to[i] = (gradient * w[i] - mean_h - z * means.of_hz) * s.scale;
-    }
+    by_pieces<T>(n, [=](int64_t i, int64_t length) NEEDLE_INLINE {
+      ask_for(grad + ahead + i, length);
+      ask_for(from + ahead + i, length);
+      NEEDLE_INDEPENDENT
+      for (int64_t k = i; k < i + length; ++k) w_sums[k] += grad[k] * ((from[k] - mean) * scale);
+      if (centered) {
+        NEEDLE_INDEPENDENT
+        for (int64_t k = i; k < i + length; ++k) b_sums[k] += grad[k];
+      }
+      put(to + i, length, past, [=](int64_t k) NEEDLE_INLINE {
+        const T z = (from[i + k] - mean) * scale;
+        return (grad[i + k] * w[i + k] - mean_h - z * means.of_hz) * scale;
+      });
+    });
   }
 }
 

@@ -26,7 +26,8 @@ template <class T> struct Unit {
 
 template <class T, class F> void fold_memory(const T* x, int64_t rows, int64_t n, T none, T* found, F f) {
   fold_rows(
-      rows, n, none, found, [=](int64_t at) { return Vector<T>::load(x + at); }, [=](int64_t at) { return x[at]; }, f);
+      rows, n, none, found, [=](int64_t, int64_t at) { return Vector<T>::load(x + at); },
+      [=](int64_t, int64_t at) { return x[at]; }, f);
 }
 
 template <class T> void sum_rows(const T* x, int64_t rows, int64_t n, T* sums) {
@@ -180,8 +181,8 @@ inline NEEDLE_INLINE void grad_of_rows(const T* g, const T* y, T* out, int64_t r
     const int64_t count = rows - first < together ? rows - first : together, begin = first * n;
     T sums[Vector<T>::lanes];
     fold_rows(
-        count, n, T(0), sums, [=](int64_t at) NEEDLE_INLINE { return load(begin + at); },
-        [=](int64_t at) NEEDLE_INLINE { return one(begin + at); }, Add());
+        count, n, T(0), sums, [=](int64_t, int64_t at) NEEDLE_INLINE { return load(begin + at); },
+        [=](int64_t, int64_t at) NEEDLE_INLINE { return one(begin + at); }, Add());
     for (int64_t r = 0; r < count; ++r) {
       const T total = sums[r];
       by_pieces<T>(n, [&](int64_t i, int64_t length) NEEDLE_INLINE {

@@ -68,20 +68,25 @@ inline NEEDLE_INLINE typename Vector<T>::type fold_vectors(int64_t n, typename V
   return f(f(chains[0], chains[1]), f(chains[2], chains[3]));
 }
 
-// found[r] = f over row r. `load(at)` is the vector of elements from `at` on, `one(at)` the element there, both counted
-// from the first row; `none` changes nothing in f. Each row is folded in the same way, wherever it stands.
+// found[r] = f over row r. `load(r, at)` is the vector of elements from `at` on, `one(r, at)` the element there, both
+// counted from the first row; `none` changes nothing in f. Each row is folded in the same way, wherever it stands.
 template <class T, class Load, class One, class F>
 inline NEEDLE_INLINE void fold_rows(int64_t rows, int64_t n, T none, T* found, Load load, One one, F f) {
   using V = Vector<T>;
-  typename V::type each[V::lanes] = {};
+  typename V::type each[V::lanes];
   const int64_t whole = n / V::lanes * V::lanes;
   for (int64_t r = 0; r < rows; ++r) {
-    each[r] = fold_vectors<T>(whole, V::splat(none), [=](int64_t i) NEEDLE_INLINE { return load(r * n + i); }, f);
+    each[r] = fold_vectors<T>(whole, V::splat(none), [=](int64_t i) NEEDLE_INLINE { return load(r, r * n + i); }, f);
   }
   T all[V::lanes];
-  V::store(all, fold_all<T>(each, f));
+  if (rows < V::lanes / 2) {
+    for (int64_t r = 0; r < rows; ++r) all[r] = fold<T>(each[r], f);  // the same tree
+  } else {
+    for (int64_t r = rows; r < V::lanes; ++r) each[r] = V::splat(none);
+    V::store(all, fold_all<T>(each, f));
+  }
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = r * n + whole; i < (r + 1) * n; ++i) all[r] = f(all[r], one(i));
+    for (int64_t i = r * n + whole; i < (r + 1) * n; ++i) all[r] = f(all[r], one(r, i));
     found[r] = all[r];
   }
 }
