@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from needle import dispatch, tracing
 from needle.formulas import squared_difference
 from needle.kinds import Reduce
 from needle.ndarray import NDArray
@@ -40,6 +41,9 @@ class Summation(Reduction):
         return (self.spread(g, x),)
 
 
+_LONG = 64  # elements of a row, from which `moments` takes rows as planes; shorter ones would be turned around first
+
+
 @dataclass(frozen=True)
 class Variance(Reduction):
     """The sum of squared distances from the mean, over n - correction."""
@@ -49,8 +53,19 @@ class Variance(Reduction):
     reads = reads(0)
 
     def forward(self, x: NDArray) -> NDArray:
+        shape = self.shape(x.shape)
+        order, rows, n = reduction_plan(x.shape, self.axes)
+        if (
+            x.size
+            and n >= _LONG
+            and tracing.active is None
+            and "moments" in dispatch.dispatcher(x.device).backend.strided
+        ):
+            last = x.permute(order)
+            if x.dtype.is_float and last.layout.contiguous:  # each row as the plane of a channel, which is read once
+                return (last.reshape(rows, n).mT.moments()[1] * (n * self._weight(x))).reshape(shape)
         total = reduced_pass(Reduce.SUM, self.axes, squared_difference, x, x.mean(self.axes, True))
-        return (total * self._weight(x)).reshape(self.shape(x.shape))
+        return (total * self._weight(x)).reshape(shape)
 
     def vjp(self, g: Array, y: Array, x: Any) -> Cotangents:
         deviation = x - x.mean(self.axes, True).broadcast_to(x.shape)
