@@ -245,3 +245,24 @@ def test_infinities_and_no_elements() -> None:
     assert needle.meshgrid() == ()
     like = needle.full_like(needle.ones(2, dtype="int32"), 7)
     assert (like.dtype, like.tolist()) == ("int32", [7, 7])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 70), 1), ((70, 3), 0), ((2, 8, 9), (1, 2)), ((2, 3, 70), (0, 2)), ((2, 100), None)]
+)
+def test_variance_of_short_and_long_rows(shape: tuple[int, ...], axes: Any, correction: int, device: str) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.standard_normal(shape) + 3
+    mean, count = values.mean(axes, keepdims=True), values.size / values.mean(axes).size
+    weight = rng.standard_normal(mean.shape)
+    for stored in (values, np.asfortranarray(values)):
+        x = Tensor(stored, device=device, requires_grad=True)
+        var = x.var(axes, keepdims=True, correction=correction)
+        np.testing.assert_allclose(var.numpy(), values.var(axes, keepdims=True, ddof=correction), rtol=1e-12)
+        (var * Tensor(weight, device=device)).sum().backward()
+        expected = 2 * (values - mean) / (count - correction) * weight
+        np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-9, atol=1e-12)
+    empty = Tensor(np.zeros((0, 100)), device=device)
+    assert empty.var(1).shape == (0,)

@@ -44,6 +44,9 @@ class Summation(Reduction):
         return (self.spread(g, x),)
 
 
+_LONG = 64  # elements of a row, from which `moments` takes rows as planes; shorter ones would be turned around first
+
+
 @dataclass(frozen=True)
 class Variance(Reduction):
     """The sum of squared distances from the mean, over n - correction."""
@@ -53,24 +56,27 @@ class Variance(Reduction):
     reads = reads(0)
 
     def forward(self, x: NDArray) -> NDArray:
+        shape = self.shape(x.shape)
         order, rows, n = reduction_plan(x.shape, self.axes)
         channels = self._channels(x, order, rows, n)
         if channels is not None:
             var = channels.moments()[1]
-            return (var * (n * self._weight(x)) if self.correction else var).reshape(self.shape(x.shape))
+            return (var * (n * self._weight(x)) if self.correction else var).reshape(shape)
         total = reduced_pass(Reduce.SUM, self.axes, squared_difference, x, x.mean(self.axes, True))
-        return (total * self._weight(x)).reshape(self.shape(x.shape))
+        return (total * self._weight(x)).reshape(shape)
 
     def _channels(self, x: NDArray, order: Shape, rows: int, n: int) -> NDArray | None:
-        """x as (n, rows), where the device does not reduce what it computes but takes moments of that, if rows are
-        worth it."""
+        """x as (n, rows), if the device takes moments of that as it lies and rows are worth it. Columns only where the
+        device cannot reduce what it computes: that is as fast for them."""
         backend = dispatcher(x.device).backend
-        if tracing.active is not None or n < _LONG or not x.dtype.is_float or backend.implements("elementwise_reduce"):
+        if tracing.active is not None or n < _LONG or not (x.size and x.dtype.is_float):
             return None
         if "moments" not in backend.strided:
             return None
         if (last := x.permute(order)).layout.contiguous:
             return last.reshape(rows, n).permute(1, 0)
+        if backend.implements("elementwise_reduce"):
+            return None
         kept = len(order) - len(self.axes)
         first = x.permute(order[kept:] + order[:kept])
         return first.reshape(n, rows) if first.layout.contiguous else None
