@@ -44,9 +44,6 @@ class Summation(Reduction):
         return (self.spread(g, x),)
 
 
-_LONG = 64  # elements of a row, from which `moments` takes rows as planes; shorter ones would be turned around first
-
-
 @dataclass(frozen=True)
 class Variance(Reduction):
     """The sum of squared distances from the mean, over n - correction."""
