@@ -143,6 +143,8 @@ def _refused(x: View) -> Any:
 class WrongSlopes(NumpyBackend):
     """cos is wrong, and so are both derivatives of sine, which itself is right."""
 
+    elementwise = Backend.elementwise  # none: gradients are composed of cos and a product
+
     def unary(self, kind: Unary, dst: View, x: View) -> None:
         super().unary(kind, dst, x)
         if kind is Unary.COS:
@@ -151,6 +153,8 @@ class WrongSlopes(NumpyBackend):
 
 class WrongStridedSlopes(NumpyBackend):
     """The same, but only of operands with gaps, or in another order."""
+
+    elementwise = Backend.elementwise
 
     def unary(self, kind: Unary, dst: View, x: View) -> None:
         super().unary(kind, dst, x)
