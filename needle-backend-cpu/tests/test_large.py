@@ -14,6 +14,40 @@ from needle_backend_cpu import _ext
 
 N = (1 << 21) + 37  # 8 MiB of floats and a rest that fills no line
 SQUARE = (1537, 1411)  # as many, and no side a multiple of a tile
+LONG, SHORT = (2051, 1024), (33001, 64)  # as many, in rows of whole lines, which are stored past the caches at once
+
+
+def softmax(x: Any) -> Any:
+    return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+
+
+def log_softmax(x: Any) -> Any:
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def rms_norm(x: Any, w: Any) -> Any:
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w
+
+
+def layer_norm(x: Any, w: Any, b: Any) -> Any:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w + b
+
+
+def layer_norm_grad(g: Any, x: Any, w: Any) -> Any:
+    scale = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    z, h = (x - x.mean(-1, keepdims=True)) * scale, g * w
+    return (h - h.mean(-1, keepdims=True) - z * (h * z).mean(-1, keepdims=True)) * scale
+
+
+def cross_entropy_grad(g: Any, x: Any) -> Any:
+    return g[:, None] * (softmax(x) - np.eye(x.shape[1])[LABELS[: len(x)]])
+
+
+def labels(rows: int) -> Any:
+    return ndl.tensor(LABELS[:rows], device="cpu").array
+
+
+LABELS = np.random.default_rng(5).integers(0, 64, SHORT[0])
 
 # name, what is computed, the same in NumPy, shapes of the operands
 WORKS: list[tuple[str, Callable[..., Any], Callable[..., Any], list[tuple[int, ...]]]] = [
@@ -31,16 +65,33 @@ WORKS: list[tuple[str, Callable[..., Any], Callable[..., Any], list[tuple[int, .
     ("reversed axes", lambda x: x.permute(2, 1, 0).contiguous(), lambda x: x.T, [(129, 130, 131)]),
     ("inner block", lambda x: x[1:, 3:-2].contiguous(), lambda x: x[1:, 3:-2], [SQUARE]),
     ("broadcast", lambda x: x.broadcast_to(*SQUARE).contiguous(), lambda x: np.broadcast_to(x, SQUARE), [(1537, 1)]),
-    ("softmax", lambda x: ndl.softmax(x, -1), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), [SQUARE]),
-    ("short rows", lambda x: ndl.softmax(x, -1), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True), [(70001, 31)]),
-    ("log softmax", lambda x: ndl.log_softmax(x, -1), lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)), [SQUARE]),
-    ("rms norm", lambda x, w: x.rms_norm(w), lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w,
-     [SQUARE, SQUARE[1:]]),
+    ("short rows", lambda x: ndl.softmax(x, -1), softmax, [(70001, 31)]),
+    *(
+        row
+        for shape in (SQUARE, LONG, SHORT)
+        for row in (
+            ("softmax", lambda x: ndl.softmax(x, -1), softmax, [shape]),
+            ("log softmax", lambda x: ndl.log_softmax(x, -1), log_softmax, [shape]),
+            ("softmax's gradient", lambda g, y: ndl.Tensor(g.array.softmax_grad(y.array)),
+             lambda g, y: y * (g - (g * y).sum(-1, keepdims=True)), [shape, shape]),
+            ("log softmax's gradient", lambda g, x: ndl.Tensor(g.array.log_softmax_grad(x.array.log_softmax())),
+             lambda g, x: g - softmax(x) * g.sum(-1, keepdims=True), [shape, shape]),
+            ("rms norm", lambda x, w: x.rms_norm(w), rms_norm, [shape, shape[1:]]),
+            ("layer norm", lambda x, w, b: x.layer_norm(w, b), layer_norm, [shape, shape[1:], shape[1:]]),
+            ("layer norm's gradient", lambda g, x, w: ndl.Tensor(g.array.layer_norm_grad(x.array, w.array, 1e-5)[0]),
+             layer_norm_grad, [shape, shape, shape[1:]]),
+            ("cross-entropy's gradient",
+             lambda g, x: ndl.Tensor(g.array.cross_entropy_grad(x.array, labels(len(g)))),
+             cross_entropy_grad, [shape[:1], shape]),
+        )
+    ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize(("call", "expected", "shapes"), [w[1:] for w in WORKS], ids=[w[0] for w in WORKS])
+@pytest.mark.parametrize(
+    ("call", "expected", "shapes"), [w[1:] for w in WORKS], ids=[f"{w[0]} {w[3][0]}" for w in WORKS]
+)
 def test_results_past_the_caches(call: Any, expected: Any, shapes: Any, dtype: str) -> None:
     rng = np.random.default_rng(0)
     tensors = [ndl.tensor(rng.standard_normal(shape), device="cpu", dtype=dtype) for shape in shapes]

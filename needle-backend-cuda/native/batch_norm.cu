@@ -45,10 +45,6 @@ struct ChannelAt {
   }
 };
 
-struct Same {
-  template <class W> __device__ __forceinline__ W operator()(W x) const { return x; }
-};
-
 // Where the elements of a channel do not lie side by side: `count` neighbours of one channel a thread.
 template <int count, class T, class F>
 __global__ void __launch_bounds__(kThreads)

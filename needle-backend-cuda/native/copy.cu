@@ -114,11 +114,7 @@ void pair_up(Strided<2>& axes) {
   }
 }
 
-// For one element that is repeated along a row: packs of it are written.
-struct Same {
-  template <class T> __device__ __forceinline__ T operator()(T x) const { return x; }
-};
-
+// Whether one element is repeated along each row: packs of it are written.
 bool repeats(const Strided<2>& axes) {
   const int last = axes.rank - 1;
   return axes.strides[0][last] == 1 && axes.strides[1][last] == 0;

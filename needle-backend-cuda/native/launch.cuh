@@ -12,6 +12,10 @@
 
 namespace needle {
 
+struct Same {
+  template <class T> __device__ __forceinline__ T operator()(T x) const { return x; }
+};
+
 constexpr int kThreads = 256;  // of a block, where nothing speaks for another number
 constexpr size_t kSharedWithoutAsking = 48 << 10;
 

@@ -248,6 +248,20 @@ def test_infinities_and_no_elements() -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("n", "value"), [(1000, 300.0), (70_000, 2.0), (1_200_000, 0.25)])
+def test_means_of_many_halves(n: int, value: float, device: str) -> None:
+    """Their sum, or one over their number, is none that a half can be."""
+    values = np.full((1, n), value, np.float16)
+    values[0, ::2] += np.float16(1)
+    x = Tensor(values, device=device, requires_grad=True)
+    for found, expected in ((x.mean(), value + 0.5), (x.var(1)[0], 0.25), (x.array.mean(1), [value + 0.5])):
+        assert found.dtype == "float16"
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3)
+    x.mean().backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.full((1, n), 1 / n), rtol=1e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("correction", [0, 1])
 @pytest.mark.parametrize(
     ("shape", "axes"), [((3, 70), 1), ((70, 3), 0), ((2, 8, 9), (1, 2)), ((2, 3, 70), (0, 2)), ((2, 100), None)]

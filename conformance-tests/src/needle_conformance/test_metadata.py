@@ -70,7 +70,7 @@ def test_strided(device: Device) -> None:
 
 
 def test_keeps_order(device: Device) -> None:
-    """What keeps the order of x is one of the batch norms, and reads strides."""
+    """What keeps the order of x is a batch norm or a pooling, and reads strides."""
     backend = backend_of(device)
     assert isinstance(backend.keeps_order, frozenset)
     unknown = backend.keeps_order - {"batch_norm", "batch_norm_relu", "batch_norm_grad", "pool2d", "pool2d_grad"}

@@ -49,7 +49,7 @@ from needle.shape import Shape
 
 PROTOCOL = (1, 0)
 IN_PLACE = frozenset({"unary", "binary", "binary_scalar", "where"})  # elementwise: dst may be the view of an operand
-BYTES = ("used", "held", "peak", "packed", "pinned", "total", "free")  # what `memory_stats` counts in bytes
+BYTES = ("used", "held", "peak", "peak_held", "packed", "pinned", "total", "free")  # counted in bytes by memory_stats
 GROUP = "needle.backends"  # the entry-point group that backends register under
 
 
@@ -415,9 +415,9 @@ class Backend(ABC):
         return None
 
     def memory_stats(self) -> dict[str, int]:
-        """Bytes, as far as the backend counts them: "used", "held" (used or cached), "peak", "packed" (copies of
-        weights, which are among the used), "pinned" (host memory that copies go through), "total", "free". Under any
-        other name a plain count, such as how often the system was asked for memory."""
+        """Bytes, as far as the backend counts them: "used", "held" (used or cached), their "peak" and "peak_held",
+        "packed" (copies of weights, which are among the used), "pinned" (host memory that copies go through), "total",
+        "free". Under any other name a plain count, such as how often the system was asked for memory."""
         return {}
 
     def versions(self) -> dict[str, str]:

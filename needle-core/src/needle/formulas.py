@@ -163,16 +163,6 @@ def gelu_grad(g: Any, x: Any) -> tuple[Any]:
     return (g * (share + x * (x.square() * -0.5).exp() * (1 / sqrt(2 * pi))),)
 
 
-def tanh_grad(g: Any, y: Any) -> tuple[Any]:
-    """Of y = tanh(x)."""
-    return (g * (1.0 - y * y),)
-
-
-def sigmoid_grad(g: Any, y: Any) -> tuple[Any]:
-    """Of y = sigmoid(x)."""
-    return (g * (y * (1.0 - y)),)
-
-
 def gelu_tanh(x: Any) -> tuple[Any]:
     """x * (1 + tanh(z)) / 2 with z = sqrt(2 / pi) * (x + 0.044715 x**3)."""
     return (x * (_bent(x).tanh() + 1.0) * 0.5,)

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, Self
 
 from needle import dispatch
-from needle.dtype import int64
+from needle.dtype import float16, float32, int64
 from needle.errors import ShapeError
 from needle.kinds import Reduce
 from needle.layout import Layout
@@ -58,7 +58,9 @@ class Reductions(Rowwise, Operators):
             only_defaults("mean", numpy)
         if axis is not None:
             axes = either_axes(axes, axis, "mean")
-        x = self if self.dtype.is_float else self.astype("float32")
+        x = self if self.dtype.is_float else self.astype(float32)
+        if x.dtype is float16:  # its sum may be beyond what a half can be
+            return x.astype(float32).mean(axes, keepdims).astype(float16)
         total = x.sum(axes, keepdims)
         return total * (total.size / max(self.size, 1)) if self.size else total * float("nan")
 

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from needle.dtype import DType
+from needle.dtype import DType, float16, float32
 from needle.errors import ShapeError
 from needle.fused import FusedFunctions, floating, promoted
 from needle.indexing import Step, is_whole
@@ -107,6 +107,8 @@ class TensorFunctions(FusedFunctions, Operators):
         if axis is not None:
             axes = either_axes(axes, axis, "mean")
         x = floating(self)
+        if x.dtype is float16:  # its sum may be beyond what a half can be
+            return x.astype(float32).mean(axes, keepdims).astype(float16)
         total = x.sum(axes, keepdims)
         return total * (total.size / self.size) if self.size else total * float("nan")
 
@@ -117,7 +119,8 @@ class TensorFunctions(FusedFunctions, Operators):
         """The mean of squared distances from the mean, over n - correction, which NumPy calls ddof."""
         only_defaults("var", numpy)
         x, correction = floating(self), correction if ddof is None else ddof
-        return x._apply(Variance(x._axes(axes, "var", axis), keepdims, correction))
+        op = Variance(x._axes(axes, "var", axis), keepdims, correction)
+        return x.astype(float32)._apply(op).astype(float16) if x.dtype is float16 else x._apply(op)
 
     def std(
         self, axes: Axes = None, keepdims: bool = False, correction: float = 0, *, axis: Axes = None,
